@@ -15,6 +15,7 @@ import { serverChoice, shortAbsolute } from './server-choice.ts'
 import type { Command, ConfigRequest } from './settings.ts'
 import { parseSnapshotCommand } from './snapshot-commands.ts'
 import { parseToken } from './token-command.ts'
+import { parseTrash } from './trash-command.ts'
 
 /**
  * The commands for configuration files: `serve --config FILE`, `config check FILE`, `config print`. Undefined if `argv` is none of
@@ -40,6 +41,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'diff') return parseDiff(rest, environment)
   if (command === 'fsck') return parseFsck(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
+  if (command === 'trash') return parseTrash(rest, environment)
   if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
   if (command === 'machine') return parseMachine(rest, environment)
@@ -109,7 +111,8 @@ function parseView([word, ...argv]: readonly string[], environment: Environment)
   if (verb === 'rename' && to === undefined)
     throw new OptionError('view', 'rename needs the new name; say overlayd view rename TEMPLATE/NAME NEW')
   refuseWords(`view ${verb}`, more)
-  return { kind: 'view', view: { verb, view, to, json: values.has('--json'), ...serverChoice(values, environment) } }
+  const [yes, json] = [values.has('--yes'), values.has('--json')]
+  return { kind: 'view', view: { verb, view, to, yes, json, ...serverChoice(values, environment) } }
 }
 
 const USER_VERBS = ['add', 'passwd', 'remove', 'list'] as const

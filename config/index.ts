@@ -48,7 +48,6 @@ export type {
   ReloadRequest,
   RemountSettings,
   Settings,
-  SnapshotRequest,
   StatusSettings,
   TemplateSettings,
   TokenRequest,
@@ -57,4 +56,5 @@ export type {
   ViewSettings,
 } from './settings.ts'
 export { bytesOf } from './size.ts'
+export type { ResetRules, SnapshotCounts, SnapshotRequest, TrashRequest } from './snapshot-settings.ts'
 export type { TlsClientPolicy, TlsSettings } from './tls-options.ts'

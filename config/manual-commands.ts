@@ -24,6 +24,7 @@ import {
   VIEW_OPTIONS,
 } from './schema.ts'
 import { SNAPSHOT_OPTIONS } from './snapshot-options.ts'
+import { TRASH_OPTIONS } from './trash-options.ts'
 
 const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
   options.filter(({ name }) => !others.includes(name))
@@ -93,12 +94,13 @@ const VIEW: Section = {
   blocks: [
     code(
       'overlayd view list [TEMPLATE] [--json]',
-      'overlayd view create|show|remove TEMPLATE/NAME [--json]',
+      'overlayd view create|show TEMPLATE/NAME [--json]',
+      'overlayd view remove TEMPLATE/NAME [--yes] [--json]',
       'overlayd view rename TEMPLATE/NAME NEW [--json]',
     ),
     text(
       'Lists and changes the views of users and machines while their server runs. *TEMPLATE* is a view of the configuration file with `upper = "per-user"`, `"per-machine"` or `"ephemeral"`, *NAME* the name of a user or the address of a machine.',
-      '`create` makes a view, which the first request does as well if the template has `create = true`. `rename` gives it another name; its owner, file handles and locks stay. `remove` deletes it with everything in it; a new view with the same name is another one, and old handles are stale.',
+      '`create` makes a view, which the first request does as well if the template has `create = true`. `rename` gives it another name; its owner, file handles and locks stay. `remove` deletes it with everything in it, or moves it to the trash if the template has one ([TRASH](#trash)); a new view with the same name is another one, and old handles are stale.',
     ),
     { kind: 'options', options: VIEW_OPTIONS, joint: ' ' },
     code('overlayd view create course/alice', 'overlayd view list course --json'),
@@ -135,20 +137,24 @@ const SNAPSHOT: Section = {
       'overlayd snapshot TEMPLATE/NAME [SNAPSHOT] [--json]',
       'overlayd snapshots TEMPLATE/NAME [--json]',
       'overlayd rollback TEMPLATE/NAME@SNAPSHOT [--drop] [--yes] [--json]',
-      'overlayd reset TEMPLATE/NAME [--drop] [--yes] [--json]',
+      'overlayd reset TEMPLATE/NAME [PATH…] [--aside] [--drop] [--yes] [--json]',
+      'overlayd restore TEMPLATE/NAME@SNAPSHOT PATH… [--aside] [--drop] [--yes] [--json]',
+      'overlayd dedupe TEMPLATE/NAME [--json]',
       'overlayd snapshot remove TEMPLATE/NAME@SNAPSHOT [--yes] [--json]',
       'overlayd fork TEMPLATE/NAME NEW [--json]',
       'overlayd squash TEMPLATE/NAME [--json]',
     ),
     text(
       'Keeps states of the views of users and machines while their server runs, see [snapshots.md](snapshots.md). Nothing is copied, and clients go on working.',
-      '`snapshot` keeps the present state under a name, by default the time. `snapshots` lists them. `rollback` gives the view the content that it had at a snapshot; what it contains now is kept as a snapshot `before-rollback-…`, unless `--drop` is given. `reset` takes all changes back in the same way: the view contains what the template contains, and what it contained is `before-reset-…`. `snapshot remove` removes one, and frees what only that had. `fork` makes the view `TEMPLATE/NEW` with the present content of another one; neither sees later changes of the other. `squash` merges the frozen layers of a view that no snapshot and no fork needs, and returns when that is done; the server does the same in the background above `squash_above` layers.',
+      '`snapshot` keeps the present state under a name, by default the time. `snapshots` lists them. `rollback` gives the view the content that it had at a snapshot; what it contains now is kept as a snapshot `before-rollback-…`, unless `--drop` is given. `reset` takes all changes back in the same way: the view contains what the template contains, and what it contained is `before-reset-…`. With *PATH* it takes back only what is there or below, and `restore` gives such paths the content that they had at a snapshot. `dedupe` drops files from the upper that equal what is below them. `snapshot remove` removes one, and frees what only that had. `fork` makes the view `TEMPLATE/NEW` with the present content of another one; neither sees later changes of the other. `squash` merges the frozen layers of a view that no snapshot and no fork needs, and returns when that is done; the server does the same in the background above `squash_above` layers.',
     ),
     { kind: 'options', options: SNAPSHOT_OPTIONS, joint: ' ' },
     code(
       'overlayd snapshot course/alice before-exam',
       'overlayd rollback course/alice@before-exam --yes',
       'overlayd reset course/alice',
+      'overlayd reset course/alice week-1 --aside',
+      'overlayd restore course/alice@before-exam notes.txt',
       'overlayd fork course/alice bob',
     ),
     text(
@@ -178,6 +184,25 @@ const REBASE: Section = {
     ),
     text(
       'The exit status is 0; 1 if the server cannot be reached, or a view failed or was refused, in which case it is as before; 2 if nothing was begun, for example because there is no such view, or the answer was no.',
+    ),
+  ],
+}
+
+const TRASH: Section = {
+  title: 'TRASH',
+  blocks: [
+    code(
+      'overlayd trash list [TEMPLATE] [--json]',
+      'overlayd trash restore ID|PATH [--as NAME] [--json]',
+      'overlayd trash empty [TEMPLATE|ID|PATH] [--yes] [--json]',
+    ),
+    text(
+      'What `view remove`, `snapshot remove` and `--drop` have taken away is kept for the time `trash` of the template ([config.md](config.md#views)). `list` prints it with the time at which it is deleted for good. `restore` brings it back, with its name or another one. `empty` deletes it now.',
+    ),
+    { kind: 'options', options: TRASH_OPTIONS, joint: ' ' },
+    code('overlayd trash list course', 'overlayd trash restore course/alice', 'overlayd trash empty course --yes'),
+    text(
+      'The exit status is 0; 1 if the server cannot be reached; 2 if it refuses, or the answer was no: nothing has changed then.',
     ),
   ],
 }
@@ -341,6 +366,7 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   VIEW,
   SNAPSHOT,
   REBASE,
+  TRASH,
   DIFF,
   ...LAYER_SECTIONS,
   FSCK,

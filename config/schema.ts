@@ -312,6 +312,7 @@ export const RELOAD_OPTIONS: readonly OptionSpec[] = [
 
 /** The options of `overlayd view`. */
 export const VIEW_OPTIONS: readonly OptionSpec[] = [
+  { name: '--yes', meaning: 'Asks nothing. `remove` asks on a terminal, and needs it elsewhere.' },
   { name: '--json', meaning: 'Prints the result as JSON.' },
   WHICH_SERVER,
   STATE_DIR_OF_SERVER,

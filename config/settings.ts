@@ -11,6 +11,7 @@ import type { LdapSettings } from './ldap-settings.ts'
 import type { DnsmasqRequest, MachineRequest } from './machine-requests.ts'
 import type { OidcSettings } from './oidc-settings.ts'
 import type { Network } from './proxy-options.ts'
+import type { ResetRules, SnapshotCounts, SnapshotRequest, TrashRequest } from './snapshot-settings.ts'
 import type { TlsSettings } from './tls-options.ts'
 
 /** The address of a listener. */
@@ -80,6 +81,12 @@ export interface TemplateSettings {
   readonly boots?: boolean
   /** What happens where a user and a new version of a layer have both changed something; the first rule that matches counts. */
   readonly conflicts?: readonly ConflictRule[]
+  /** What a reset of a whole view does not take back; undefined: it takes everything back. */
+  readonly resetRules?: ResetRules | undefined
+  /** Which snapshots are taken by themselves; undefined: none. */
+  readonly schedule?: SnapshotCounts | undefined
+  /** How long removed views and snapshots can be restored; 0 or undefined: not at all. */
+  readonly trashMs?: number | undefined
 }
 
 /** A user and a group. */
@@ -250,6 +257,8 @@ export interface ViewRequest {
   readonly view: string | undefined
   /** The new name, for `rename`. */
   readonly to: string | undefined
+  /** Whether nothing is asked. */
+  readonly yes: boolean
   readonly json: boolean
   readonly pid: number | undefined
   readonly stateDir: string
@@ -278,22 +287,6 @@ export interface RebaseRequest {
   readonly atNextOpen: boolean
   /** Whether all conflicts are printed. */
   readonly all: boolean
-  readonly yes: boolean
-  readonly json: boolean
-  readonly pid: number | undefined
-  readonly stateDir: string
-}
-
-/** What `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash` are told. */
-export interface SnapshotRequest {
-  readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork' | 'squash'
-  /** `TEMPLATE/NAME`; for `rollback` and `remove` `TEMPLATE/NAME@SNAPSHOT`. */
-  readonly view: string
-  /** The name of the snapshot (`take`), or of the new view (`fork`). */
-  readonly name: string | undefined
-  /** Whether a rollback or reset lets go of what the view contains. */
-  readonly drop: boolean
-  /** Whether nothing is asked. */
   readonly yes: boolean
   readonly json: boolean
   readonly pid: number | undefined
@@ -379,6 +372,7 @@ export type Command =
   | { readonly kind: 'layer'; readonly layer: LayerRequest }
   | { readonly kind: 'rebase'; readonly rebase: RebaseRequest }
   | { readonly kind: 'fsck'; readonly fsck: FsckRequest }
+  | { readonly kind: 'trash'; readonly trash: TrashRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
   | { readonly kind: 'image'; readonly image: ImageRequest }

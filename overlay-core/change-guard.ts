@@ -13,6 +13,7 @@ import {
   type DirEntryPlus,
   type FileType,
   type Foreseen,
+  type FreshUpper,
   type Inode,
   type LookupAttrs,
   type MaybePromise,
@@ -194,6 +195,11 @@ class GuardedOverlay implements Overlay {
     return await this.#to.restore(cred, dir, name, check)
   }
 
+  /** Nothing that clients see changes. */
+  dropCopy(...copy: Parameters<Overlay['dropCopy']>): Promise<boolean> {
+    return this.#to.dropCopy(...copy)
+  }
+
   write(
     cred: Cred,
     inode: Inode,
@@ -348,7 +354,7 @@ class GuardedOverlay implements Overlay {
     return this.#to.remount(...how)
   }
 
-  freeze(directory: string, options: MountOptions, prepared?: boolean): Promise<void> {
+  freeze(directory: string, options: MountOptions, prepared?: boolean | FreshUpper): Promise<void> {
     return this.#to.freeze(directory, options, prepared)
   }
 

@@ -17,6 +17,7 @@ export {
   type DirEntryPlus,
   FileType,
   type Foreseen,
+  type FreshUpper,
   type Inode,
   type LookupAttrs,
   type MaybePromise,

@@ -39,6 +39,8 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'admin')
     return (await import('./admin/commands/admin-command.ts')).runAdminCommand(command.admin, process.stdin, output)
   if (command.kind === 'user') return (await import('./user-command.ts')).changeUsers(command.user, output)
+  if (command.kind === 'trash')
+    return (await import('./trash-command.ts')).askForTrash(command.trash, process.stdin, output)
   if (command.kind === 'token') return (await import('./token-command.ts')).askForTokens(command.token, output)
   if (command.kind === 'cert') return (await import('./cert/cert-command.ts')).runCert(command.cert, output)
   if (command.kind === 'machine')

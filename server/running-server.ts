@@ -22,6 +22,7 @@ import { systemRandom } from './random.ts'
 import { type RebaseRequests, rebaseRequests } from './rebase/rebase-requests.ts'
 import { executeSnapshotOrder, type SnapshotDescription, type SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { Templates } from './registry/templates.ts'
+import { executeTrashOrder, type TrashDescription, type TrashOrder } from './registry/trash.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
 import { removeRunFiles } from './state-dir.ts'
@@ -199,6 +200,14 @@ export class RunningServer {
     const now = this.#clock()
     const done = await executeMachineOrder({ machines, templates, nfsPort: this.nfs?.port, now }, order)
     if (!['list', 'show', 'console-args'].includes(order.verb)) this.#log.info(order, 'the machines were changed')
+    return done
+  }
+
+  /** Executes `overlayd trash`. @throws OptionError naming `view` */
+  async changeTrash(order: TrashOrder): Promise<readonly TrashDescription[]> {
+    if (this.templates === undefined) return []
+    const done = await executeTrashOrder(this.templates, order)
+    if (order.verb !== 'list') this.#log.info({ ...order, done }, 'the trash was changed')
     return done
   }
 

@@ -1,16 +1,12 @@
-import { createInterface } from 'node:readline/promises'
 import type { SnapshotRequest } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
 import type { Output } from './config-command.ts'
 import { type Answer, askServer, chooseConfigServer } from './config-server.ts'
+import { confirm, type Input } from './confirm.ts'
 import type { SnapshotDescription } from './registry/snapshot-requests.ts'
 import { type RunFile, readRunFiles } from './state-dir.ts'
 
-/** The terminal or pipe from which the answer is read. */
-type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
-
 /**
- * `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash`: asks the running server, and prints the result. Returns the exit status: 0, or 1 if the server
+ * `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `restore`, `dedupe`, `fork` and `squash`: asks the running server, and prints the result. Returns the exit status: 0, or 1 if the server
  * cannot be reached.
  *
  * @throws OptionError as the server reported it, or the answer was no; nothing has changed
@@ -22,7 +18,7 @@ export async function askForSnapshots(asked: SnapshotRequest, input: Input, outp
     printError(`overlayd: ${server}\n`)
     return 1
   }
-  await confirm(asked, input, output)
+  await ask(asked, input, output)
   const { verb, json } = asked
   const answer = await order(server, asked)
   if ('failure' in answer) {
@@ -37,40 +33,39 @@ export async function askForSnapshots(asked: SnapshotRequest, input: Input, outp
 
 async function order(
   server: RunFile,
-  { verb, view, name, drop }: SnapshotRequest,
+  { verb, view, name, paths, beside, drop }: SnapshotRequest,
 ): Promise<Answer<readonly SnapshotDescription[]>> {
   if (verb === 'list') return await askServer(server, 'snapshot list', { view })
-  const ask = () => {
+  const send = () => {
     if (verb === 'take') return askServer(server, 'snapshot take', { view, ...(name !== undefined && { name }) })
     if (verb === 'remove') return askServer(server, 'snapshot remove', { view })
     if (verb === 'fork') return askServer(server, 'view fork', { view, name: name ?? '' })
     if (verb === 'squash') return askServer(server, 'view squash', { view })
-    return askServer(server, `view ${verb}`, { view, drop })
+    if (verb === 'dedupe') return askServer(server, 'view dedupe', { view })
+    if (verb === 'restore') return askServer(server, 'view restore', { view, paths, beside, drop })
+    if (verb === 'reset') return askServer(server, 'view reset', { view, paths, beside, drop })
+    return askServer(server, 'view rollback', { view, drop })
   }
-  const answer = await ask()
+  const answer = await send()
   return 'failure' in answer ? answer : { result: [answer.result] }
 }
 
 /** @throws OptionError the answer was no, or nobody can be asked */
-async function confirm(
-  { verb, view, drop, yes }: SnapshotRequest,
-  input: Input,
-  { printError }: Output,
-): Promise<void> {
-  if (yes || verb === 'take' || verb === 'list' || verb === 'fork' || verb === 'squash') return
+async function ask({ verb, view, paths, drop, yes }: SnapshotRequest, input: Input, output: Output): Promise<void> {
+  if (yes || verb === 'take' || verb === 'list' || verb === 'fork' || verb === 'dedupe' || verb === 'squash') return
   const lost = drop ? 'what it contains now is lost' : 'what it contains now is kept as a snapshot'
   const all = `All its users see that at once; ${lost}.`
   const question = {
     remove: `Remove ${view}?`,
     rollback: `Roll back to ${view}? ${all}`,
-    reset: `Take back all changes in ${view}? ${all}`,
+    reset: `Take back all changes in ${view}${below(paths)}? ${all}`,
+    restore: `Put back what ${view} has${below(paths)}? ${all}`,
   }[verb]
-  if (!input.isTTY) throw new OptionError(verb, 'asks before it changes anything; add --yes')
-  printError(`${question} [y/N] `)
-  const lines = createInterface({ input })
-  const answer = await lines.question('')
-  lines.close()
-  if (!/^y(es)?$/i.test(answer.trim())) throw new OptionError(verb, 'the answer was not yes; nothing has changed')
+  await confirm(verb, question, input, output.printError)
+}
+
+function below(paths: readonly string[]): string {
+  return paths.length === 0 ? '' : ` at ${paths.join(', ')}`
 }
 
 function table(snapshots: readonly SnapshotDescription[]): string {
@@ -83,10 +78,10 @@ function table(snapshots: readonly SnapshotDescription[]): string {
   return `${rows.map(([path = '', taken]) => `${path.padEnd(width)}  ${taken}`).join('\n')}\n`
 }
 
-function done(
-  verb: SnapshotRequest['verb'],
-  { path, aside, released, inUse, directory, layers }: SnapshotDescription,
-): string {
+function done(verb: SnapshotRequest['verb'], description: SnapshotDescription): string {
+  const { path, aside, released, inUse, directory, count, beside, dropped, layers } = description
+  if (dropped)
+    return `dropped ${dropped.count} files of ${dropped.bytes} bytes that equal what is below them in ${path}\n`
   if (verb === 'take') return `kept ${path}; return to it with overlayd rollback ${path}\n`
   if (verb === 'fork') return `made ${path} (${directory})\n`
   if (verb === 'squash') {
@@ -100,5 +95,10 @@ function done(
     return `removed ${path}; ${freed}\n`
   }
   const before = aside === undefined ? 'what was there before is gone' : `what was there before is ${aside}`
+  if (count === 0) return `nothing differs there, so nothing was changed in ${path}\n`
+  if (count !== undefined) {
+    const copies = beside?.length ? `; copies of it are at ${beside.join(', ')}` : ''
+    return `put back ${count} objects in ${path}; ${before}${copies}\n`
+  }
   return `${verb === 'reset' ? 'reset' : 'rolled back to'} ${path}; ${before}\n`
 }

@@ -1,6 +1,7 @@
 import type { ViewRequest } from '../config/index.ts'
 import type { Output } from './config-command.ts'
 import { type Answer, askServer, chooseConfigServer } from './config-server.ts'
+import { confirm, type Input } from './confirm.ts'
 import type { ViewDescription } from './registry/view-requests.ts'
 import { type RunFile, readRunFiles } from './state-dir.ts'
 
@@ -8,15 +9,17 @@ import { type RunFile, readRunFiles } from './state-dir.ts'
  * `overlayd view …`: asks the running server to list or change the views of its templates, and prints the result. Returns the exit status: 0, or 1 if the
  * server cannot be reached.
  *
- * @throws OptionError as the server reported it; nothing has changed
+ * @throws OptionError as the server reported it, or the answer was no; nothing has changed
  */
-export async function askForViews(asked: ViewRequest, { print, printError }: Output): Promise<number> {
+export async function askForViews(asked: ViewRequest, output: Output, input: Input = process.stdin): Promise<number> {
+  const { print, printError } = output
   const server = chooseConfigServer(await readRunFiles(asked.stateDir), asked)
   if (typeof server === 'string') {
     printError(`overlayd: ${server}\n`)
     return 1
   }
-  const { verb, json } = asked
+  const { verb, view, yes, json } = asked
+  if (verb === 'remove' && !yes) await confirm('remove', `Remove ${view} with everything in it?`, input, printError)
   const answer = await order(server, asked)
   if ('failure' in answer) {
     printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
@@ -26,7 +29,7 @@ export async function askForViews(asked: ViewRequest, { print, printError }: Out
   if (json) print(`${JSON.stringify(verb === 'list' ? found : found[0], null, 2)}\n`)
   else if (verb === 'list') print(table(found))
   else if (verb === 'show') print(found.map(details).join(''))
-  else for (const { path, directory } of found) print(`${DONE[verb]} ${path} (${directory})\n`)
+  else for (const each of found) print(doneLine(verb, each))
   return 0
 }
 
@@ -40,6 +43,11 @@ async function order(
       ? await askServer(server, 'view rename', { view, to })
       : await askServer(server, `view ${verb}`, { view })
   return 'failure' in answer ? answer : { result: [answer.result] }
+}
+
+function doneLine(verb: keyof typeof DONE, { path, directory, trashed }: ViewDescription): string {
+  const mend = trashed ? `; bring it back with overlayd trash restore ${path}` : ''
+  return `${DONE[verb]} ${path} (${directory})${mend}\n`
 }
 
 const DONE = { create: 'made', rename: 'renamed', remove: 'removed' } as const

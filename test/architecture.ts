@@ -53,6 +53,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/layers/version-store.ts',
     'server/layers/source-file.ts',
     'server/layers/export-target.ts',
+    'server/registry/staged-upper.ts',
     'server/init-command.ts',
     // Reads the lists of machines, the files that they get, and the neighbour table.
     'server/boot/read-inventory.ts',

@@ -4,6 +4,7 @@ import { CONFLICT_RULES } from './conflict-rules.ts'
 import type { Key, Table } from './key.ts'
 import { QUOTA_KEYS } from './quota-keys.ts'
 import { IDENTITY, PATH } from './server-tables.ts'
+import { SNAPSHOT_KEYS } from './snapshot-keys.ts'
 import { choiceType, listType, SWITCH, textType, type ValueType, wholeType } from './value-types.ts'
 
 /** The kinds of upper for a template. */
@@ -164,6 +165,7 @@ export const VIEWS = {
     fsync: mountKey('fsync', ['auto', 'strict', 'volatile']),
     uuid: mountKey('uuid', ['on', 'auto', 'null', 'off']),
     ...QUOTA_KEYS,
+    ...SNAPSHOT_KEYS,
     create: {
       type: SWITCH,
       meaning:

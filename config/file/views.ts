@@ -6,6 +6,7 @@ import type { Given, Named } from './key.ts'
 import type { Problems } from './problems.ts'
 import { quotaByError, quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords } from './read-tables.ts'
+import { keptOf, uselessSnapshotKeys } from './snapshot-keys.ts'
 import { type LayerLookup, newestError, StackLayers } from './stack-layers.ts'
 import { ephemeralError, isOwn, kindOf } from './view-kinds.ts'
 import type { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
@@ -189,8 +190,11 @@ class ViewMaker {
       this.#problems.add(per.at, `\`views.${name}.per\` has an effect only with upper = "ephemeral"; remove it`)
       return true
     }
+    const useless = uselessSnapshotKeys(name, values)
+    for (const [at, problem] of useless) this.#problems.add(at, problem)
+    if (useless.length > 0) return true
     if (isOwn(upper?.value)) return false
-    const useless = [
+    const others = [
       ['create', create?.value ? create : undefined],
       ['idle', idle?.value.ms === IDLE_MS ? undefined : idle],
       ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
@@ -203,12 +207,12 @@ class ViewMaker {
       ['quota_files_soft', quota_files_soft],
       ['quota_by', quota_by?.value === 'filesystem' ? quota_by : undefined],
     ] as const
-    for (const [key, given] of useless.filter(([, each]) => each !== undefined))
+    for (const [key, given] of others.filter(([, each]) => each !== undefined))
       this.#problems.add(
         given!.at,
         `\`views.${name}.${key}\` has an effect only with upper = "per-user", "per-machine" or "ephemeral"; remove it`,
       )
-    return useless.some(([, given]) => given !== undefined)
+    return others.some(([, given]) => given !== undefined)
   }
 
   /** The settings of a template; undefined for a view of its own. */
@@ -244,6 +248,7 @@ class ViewMaker {
       quota: quotaOf(values),
       quotaBy: values.quota_by?.value ?? 'server',
       conflicts: values.conflicts?.value ?? [],
+      ...keptOf(values),
     }
   }
 

@@ -10,7 +10,7 @@ _overlayd() {
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'commit'|'promote'|'export'|'fsck'|'who'|'top'|'kick'|'lock'|'lock list'|'lock break'|'quota'|'quota show'|'quota set'|'usage'|'job'|'job list'|'job show'|'job cancel'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine pin'|'machine unpin'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'restore'|'dedupe'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'trash'|'trash list'|'trash restore'|'trash empty'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'commit'|'promote'|'export'|'fsck'|'who'|'top'|'kick'|'lock'|'lock list'|'lock break'|'quota'|'quota show'|'quota set'|'usage'|'job'|'job list'|'job show'|'job cancel'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine pin'|'machine unpin'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -42,11 +42,12 @@ _overlayd() {
     return
   fi
   case $path in
-    '') next='boot cert commit config conflicts diff export fork fsck help image import init job kick layer lock machine promote quota rebase reload remount reset rollback serve snapshot snapshots squash status token top usage user view who' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    '') next='boot cert commit config conflicts dedupe diff export fork fsck help image import init job kick layer lock machine promote quota rebase reload remount reset restore rollback serve snapshot snapshots squash status token top trash usage user view who' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
-    'snapshot') next='remove' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'snapshot') next='remove' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'trash') next='empty list restore' options='--help' ;;
     'layer') next='add gc list publish remove show' options='--help' ;;
     'lock') next='break list' options='--help' ;;
     'quota') next='set show' options='--help' ;;
@@ -65,19 +66,24 @@ _overlayd() {
     'cert issue') next='' options='--days --name --out --json -h --help' ;;
     'cert revoke') next='' options='--days --name --out --json -h --help' ;;
     'cert list') next='' options='--days --name --out --json -h --help' ;;
-    'view list') next='' options='--json --pid --state-dir -h --help' ;;
-    'view create') next='' options='--json --pid --state-dir -h --help' ;;
-    'view show') next='' options='--json --pid --state-dir -h --help' ;;
-    'view remove') next='' options='--json --pid --state-dir -h --help' ;;
-    'view rename') next='' options='--json --pid --state-dir -h --help' ;;
-    'snapshots') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
-    'rollback') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
-    'reset') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
-    'snapshot remove') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
-    'fork') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
-    'squash') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'view list') next='' options='--yes --json --pid --state-dir -h --help' ;;
+    'view create') next='' options='--yes --json --pid --state-dir -h --help' ;;
+    'view show') next='' options='--yes --json --pid --state-dir -h --help' ;;
+    'view remove') next='' options='--yes --json --pid --state-dir -h --help' ;;
+    'view rename') next='' options='--yes --json --pid --state-dir -h --help' ;;
+    'snapshots') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'rollback') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'reset') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'restore') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'dedupe') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'snapshot remove') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'fork') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'squash') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
     'rebase') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'conflicts') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
+    'trash list') next='' options='--as --yes --json --pid --state-dir -h --help' ;;
+    'trash restore') next='' options='--as --yes --json --pid --state-dir -h --help' ;;
+    'trash empty') next='' options='--as --yes --json --pid --state-dir -h --help' ;;
     'diff') next='' options='--against --stat --name-only --patch --json --all --pid --state-dir -h --help' ;;
     'layer add') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
     'layer publish') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;

@@ -10,6 +10,7 @@ import type {
   DirEntryPlus,
   FileType,
   Foreseen,
+  FreshUpper,
   Inode,
   LookupAttrs,
   MaybePromise,
@@ -156,6 +157,13 @@ export interface Overlay {
    * @throws ENODATA no lower has the name, or nothing was changed · EISDIR the upper has a directory there · EMLINK one of several names of a lower file
    */
   restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode>
+  /**
+   * Discards the upper's copy of a lower non-directory, which the caller has compared with it, while no other call is running. Does nothing and returns false if it is not
+   * the object that the caller has seen (by type and ctime), has several names or protocol data, or is open.
+   *
+   * @throws ENODATA no lower has the name · as `restore`
+   */
+  dropCopy(cred: Cred, dir: Inode, name: Name, seen: Attr): Promise<boolean>
 
   /**
    * Calls `fill` for each entry after `cookie` (0: from the start), without `.` and `..`, until it returns false or the
@@ -252,13 +260,14 @@ export interface Overlay {
    * volatile. After a crash, `settleFreeze` finishes or undoes a freeze before the next mount.
    *
    * @param prepared whether the upper that takes the place is in `directory` already, as `rebuild` has made it; then nothing may have been changed in the present upper,
-   *   which must be empty (EBUSY otherwise; nothing has changed)
+   *   which must be empty (EBUSY otherwise; nothing has changed). Or it was made by a mount over the layers that are below it then, with `index=off`, and differs from them at
+   *   some paths: then its directories above these get the attributes of the present ones
    * @param options those from now on. Either `lowerdir` is the present one with `directory/upper` above it, and `frozen` is one more: then clients notice nothing. Or
    *   without `directory/upper`: then all that the upper contained is let go in the same step, as by `remount`.
-   * @throws OptionError as `remount`, or the upper cannot be frozen: it is read-only, its marks are in files, or metacopy is on · EIO | ENOSPC | EDQUOT nothing has changed, or the
+   * @throws OptionError as `remount`, or the upper cannot be frozen: it is read-only, its marks are in files, or metacopy is on · EBUSY as `FreshUpper.paths` says · EIO | ENOSPC | EDQUOT nothing has changed, or the
    *   frozen layer may not be durable (`op` syncfs)
    */
-  freeze(directory: string, options: MountOptions, prepared?: boolean): Promise<void>
+  freeze(directory: string, options: MountOptions, prepared?: boolean | FreshUpper): Promise<void>
   /**
    * Begins to merge adjacent frozen layers, while the overlay is used. The overlay shows the old layers until `Squash.adopt`. Nobody else may use them meanwhile, because their files have a
    * higher link count on disk.

@@ -143,6 +143,15 @@ export interface StatFs {
 /** How safe written data must be before the call returns (RFC 1813 `stable_how`). */
 export type Stability = 'unstable' | 'data' | 'file'
 
+/** What a freeze puts in the place of the upper. */
+export interface FreshUpper {
+  /**
+   * The paths at which it differs from what lies below. If the present upper contains something at one of them, nothing is changed (EBUSY), because what was prepared
+   * does not know of that.
+   */
+  readonly paths: readonly (readonly Name[])[]
+}
+
 /** Attributes of a new object for `create`, `mkdir`, `symlink`, `mknod`. `mode` has 0o7777 bits; no umask is applied. */
 export interface CreateOptions {
   readonly mode: number

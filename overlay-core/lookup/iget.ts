@@ -74,7 +74,9 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   if (known && known !== sb.root && !known.unlinked && known.type === type) {
     leaveFrozenUpper(known)
     const same = upper
-      ? known.upper?.ino === upper.real.ino || isNewCopy(sb, known, identity, entry)
+      ? known.upper?.ino === upper.real.ino ||
+        isNewCopy(sb, known, identity, entry) ||
+        gainsUpper(sb, known, { dir, name }, identity)
       : known === byUpper || known.generation === identity.generation
     if (same) {
       if (isOutdated(sb, known, { dir, name })) return remakeInode(sb, known, { dir, name }, made)
@@ -103,6 +105,12 @@ export function leaveFrozenUpper(inode: OvlInode): void {
   inode.upper = undefined
   inode.indexName = undefined
   inode.nlinkDelta = undefined
+}
+
+/** Whether `inode`, whose cached state is from another stack, is the object at `alias` that had no upper there: a freeze has put one in its place (`FreshUpper`). */
+function gainsUpper(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias, { generation }: Identity): boolean {
+  if (inode.upper || inode.stackVersion === sb.stackVersion || inode.generation !== generation) return false
+  return inode.aliases.some((alias) => alias.dir === dir && alias.name === name)
 }
 
 /** Whether the inode has an object in the upper, or in a layer that was the upper, that is not at this name. */
@@ -176,6 +184,7 @@ function recordCtime(sb: SuperBlock, { real, stat }: Found): void {
 function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made): OvlInode {
   const otherStack = inode.stackVersion !== sb.stackVersion
   const before = inode.dataReal ?? inode.real
+  const gained = inode.upper === undefined && made.upper !== undefined
   sb.nameless.release(inode)
   if (inode.upper && made.upper) moveReal(sb, inode.upper, made.upper)
   // If it was copied up in the meantime, its state is newer than what was found.
@@ -187,6 +196,7 @@ function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made):
   }
   if (otherStack || inode.type === FileType.directory || !inode.upper || inode.alias?.dir.unlinked) inode.aliases = []
   inode.addAlias(alias.dir, alias.name)
+  if (gained && made.hasOrigin) sb.dcache.addUpper(inode)
   inode.stackVersion = sb.stackVersion
   inode.recheck = false
   // The next reply with its handle records its place, if that is another one, or if the layers are.

@@ -1,11 +1,11 @@
 import { join } from 'node:path'
-import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
+import { bestEffort, OverlayError } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
+import type { FreshUpper } from '../api/types.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import { absentIndex, isAbsent, openIndexDirectory } from '../lookup/hardlink.ts'
 import { readMarks } from '../lookup/marks.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
 import { claimDir } from '../sys/claim.ts'
 import { syncfs } from '../sys/data.ts'
 import { mkdirAt, readdirFd } from '../sys/dir.ts'
@@ -13,8 +13,8 @@ import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from '../sys/flags.ts'
 import { nameToHandle } from '../sys/handle.ts'
 import { closeLater, closeSync, openAt, reopen } from '../sys/open.ts'
 import { placesOfFd } from '../sys/place.ts'
-import { statxFd, statxFdAsking } from '../sys/stat.ts'
-import { getXattr, listXattr, setXattr } from '../sys/xattr.ts'
+import { statxFd } from '../sys/stat.ts'
+import { dressAbove, dressLike } from './fresh-upper.ts'
 import { FRESH_UPPER, FROZEN_INDEX, FROZEN_UPPER, type FreezeSite, moveUpper, openSite } from './frozen-place.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import { digestOf, type Layers } from './layers.ts'
@@ -63,7 +63,7 @@ interface Fresh {
 export interface FreezeOrder {
   readonly directory: string
   readonly options: MountOptions
-  readonly prepared: boolean
+  readonly prepared: boolean | FreshUpper
 }
 
 /** @see Overlay.freeze */
@@ -92,13 +92,15 @@ export async function freeze(
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
   const withIndex = sb.indexDir !== undefined && !isAbsent(sb.indexDir)
   const durable = await sb.barrier.alone(async () => {
-    if (prepared) await needEmpty(sb, old)
+    if (prepared === true) await needEmpty(sb, old)
     await sb.descriptors.run(async () => dressLike(sb, await sb.descriptors.of(old.root), fresh.fd))
+    if (typeof prepared === 'object') await sb.descriptors.run(() => dressAbove(sb, prepared, fresh.fd))
     await moveUpper(site, withIndex)
     switchUpper(sb, parts, { fresh, directory, released: upper.shared, withIndex })
     if (prepared) await readPrepared(sb)
     if (next) changeStack(sb, options, next, nowMs)
     else addFrozen(sb, options, trusted, keeper)
+    if (prepared) sb.files.dropIdleLower()
     // Before the first commit of a client.
     const sealed = makeDurable(sb, keeper)
     sealed.catch(() => undefined)
@@ -163,7 +165,7 @@ async function prepareNext(
 async function makeFresh(
   sb: SuperBlock,
   site: FreezeSite,
-  { roots, prepared }: { readonly roots: Roots; readonly prepared: boolean },
+  { roots, prepared }: { readonly roots: Roots; readonly prepared: boolean | FreshUpper },
   opened: DisposableStack,
 ): Promise<Fresh> {
   if (!prepared) await mkdirAt(site.layerFd, FRESH_UPPER, PRIVATE)
@@ -197,30 +199,6 @@ async function makeFresh(
 async function needEmpty(sb: SuperBlock, { root }: Layer): Promise<void> {
   const names = await sb.descriptors.run(async () => readdirFd(await sb.descriptors.of(root)))
   if (names.length > 0) throw new OverlayError('EBUSY', 'freeze')
-}
-
-/** Gives a new directory the owner, mode, times, ACLs and attributes of another one, and a root also the UUID of the overlay. */
-export async function dressLike(sb: SuperBlock, fromFd: number, toFd: number): Promise<void> {
-  const { overlayXattrs } = sb
-  const { uid, gid, mode, atime, mtime } = await statxFdAsking(fromFd)
-  const now = statxFd(toFd)
-  if (now.uid !== uid || now.gid !== gid) await chownAt(toFd, '', uid, gid)
-  for (const name of await listXattr(fromFd, '')) {
-    const isOwn = name.startsWith(overlayXattrs.prefix)
-    if (isOwn && !overlayXattrs.copiesUp(name) && name !== overlayXattrs.uuid) continue
-    const value = await getXattr(fromFd, '', name)
-    if (value) await carry(toFd, name, value)
-  }
-  await chmodAt(toFd, '', mode & 0o7777)
-  await utimesAt(toFd, '', atime, mtime)
-}
-
-async function carry(fd: number, name: string, value: Uint8Array): Promise<void> {
-  try {
-    await setXattr(fd, '', name, value)
-  } catch (error) {
-    if (name.startsWith('system.posix_acl_') || !isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
-  }
 }
 
 /** Makes the present upper a lower and the fresh one the upper. No call is running, and nothing here can fail. */

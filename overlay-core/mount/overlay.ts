@@ -32,6 +32,7 @@ import { EXECUTE, may, need, READ } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { allocate } from '../operations/allocate.ts'
 import { create, link, mkdir, mknod, symlink } from '../operations/dir.ts'
+import { dropCopy } from '../operations/drop-copy.ts'
 import { commit, needRegular, openFile, read, write } from '../operations/file.ts'
 import { identityBelow, ownNames } from '../operations/own-names.ts'
 import { getProtocolData, setProtocolData } from '../operations/protocol-data.ts'
@@ -205,6 +206,11 @@ export class MountedOverlay implements Overlay {
     return await this.#inDirectory(dir, (inode) => restore(this.#sb, cred, inode, name, check))
   }
 
+  async dropCopy(cred: Cred, dir: Inode, name: Name, seen: Attr): Promise<boolean> {
+    this.#enter()
+    return await this.#sb.barrier.alone(() => dropCopy(this.#sb, cred, dir as OvlInode, name, seen))
+  }
+
   readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): MaybePromise<boolean> {
     return this.#inDirectory(dir, (inode) => {
       const allowed = needAccess(this.#sb, cred, inode, READ, 'readdir')
@@ -302,13 +308,7 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => getProtocolData(this.#sb, object, slot))
   }
 
-  async setProtocolData(
-    cred: Cred,
-    inode: Inode,
-    slot: string,
-    value: Uint8Array | undefined,
-    where?: 'upper',
-  ): Promise<void> {
+  async setProtocolData(...[cred, inode, slot, value, where]: Parameters<Overlay['setProtocolData']>): Promise<void> {
     await this.#on(inode, (object) => setProtocolData(this.#sb, cred, object, slot, value, where))
   }
 
@@ -344,7 +344,7 @@ export class MountedOverlay implements Overlay {
     return this.#inTurn(() => this.#mounting.remount(options, stack))
   }
 
-  freeze(directory: string, options: MountOptions, prepared = false): Promise<void> {
+  freeze(...[directory, options, prepared = false]: Parameters<Overlay['freeze']>): Promise<void> {
     return this.#inTurn(() => this.#mounting.freeze(directory, options, prepared))
   }
 

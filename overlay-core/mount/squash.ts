@@ -17,7 +17,7 @@ import { linkAt, mkdirAt, mknodAt, readdirFd } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, S_IFCHR } from '../sys/flags.ts'
 import { closeLater, closeSync, openAt, openRoot, reopen } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
-import { dressLike } from './freeze.ts'
+import { dressLike } from './fresh-upper.ts'
 import { FROZEN_INDEX, FROZEN_UPPER } from './frozen-place.ts'
 import { searchSquashed } from './squash-search.ts'
 

@@ -1,6 +1,7 @@
 import { isUnwritable } from '../api/errno.ts'
 import type { Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
+import type { FreshUpper } from '../api/types.ts'
 import { syncUpper } from '../objects/durability.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { closesDone } from '../sys/open.ts'
@@ -11,7 +12,7 @@ export interface Mounting {
   /** Gives the overlay other layers or options; with a stack, it shares the lowers. @throws OptionError */
   remount(options: MountOptions, stack: Stack | undefined): Promise<void>
   /** Makes the upper the topmost lower. @see Overlay.freeze */
-  freeze(directory: string, options: MountOptions, prepared: boolean): Promise<void>
+  freeze(directory: string, options: MountOptions, prepared: boolean | FreshUpper): Promise<void>
   /** Merges frozen layers. @see Overlay.squash */
   squash(layers: readonly string[], isMounted: () => boolean): Merge
   /** Puts a merge in the place of the frozen layers. @see Squash.adopt */

@@ -1,6 +1,7 @@
-import type { Cred, Name } from '../../overlay-core/index.ts'
+import type { Cred, Name, Overlay } from '../../overlay-core/index.ts'
 import type { Caller, DavClient, DavTemplate, DavUse, SymlinkPolicy } from '../../protocols/webdav/index.ts'
 import type { Action } from '../login/index.ts'
+import { asksForSnapshots, throughSnapshots } from './snapshot-paths.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 import { viewNameError } from './view-name.ts'
@@ -56,8 +57,8 @@ export class TemplatePaths implements DavTemplate {
     const target = this.#target(names, client)
     if (target === undefined) return undefined
     const view = this.#template.reach(target.user, client.address)
-    if (view instanceof Promise) return view.then((made) => made && this.#use(made, target, client))
-    return view && this.#use(view, target, client)
+    if (view instanceof Promise) return view.then((made) => made && this.#use(made, target, client, names))
+    return view && this.#use(view, target, client, names)
   }
 
   list(client: DavClient): readonly string[] | undefined {
@@ -70,20 +71,23 @@ export class TemplatePaths implements DavTemplate {
     return names
   }
 
-  #use(view: TemplateView, target: Target, client: DavClient): DavUse | undefined | Promise<DavUse> {
+  #use(
+    view: TemplateView,
+    target: Target,
+    client: DavClient,
+    names: readonly Name[],
+  ): DavUse | undefined | Promise<DavUse | undefined> {
     if (this.#access.isUnknownRoot(client, view.record.uid)) return undefined
     const opened = view.use()
-    if (opened instanceof Promise) return opened.then((overlay) => this.#used(view, target, client, overlay))
-    return this.#used(view, target, client, opened)
+    const used = (overlay: Overlay) => {
+      const use = this.#used(view, target, client, overlay)
+      return asksForSnapshots(names, use.used) ? throughSnapshots(this.#template, view, use, names) : use
+    }
+    return opened instanceof Promise ? opened.then(used) : used(opened)
   }
 
   /** Everybody acts as the owner of the view, so that everything in it belongs to that user. */
-  #used(
-    view: TemplateView,
-    { used, own }: Target,
-    client: DavClient,
-    overlay: Awaited<ReturnType<TemplateView['use']>>,
-  ): DavUse {
+  #used(view: TemplateView, { used, own }: Target, client: DavClient, overlay: Overlay): DavUse {
     const { id, name, uid, gid } = view.record
     const as: Cred = { uid, gid, groups: own && client.caller.uid === uid ? this.#access.groupsOf(client.caller) : [] }
     const readOnly = !this.#access.may(client, own ? 'change own view' : 'change other view')

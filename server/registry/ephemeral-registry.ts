@@ -22,6 +22,7 @@ export interface EphemeralPlace {
 export class EphemeralRegistry extends ViewIndex implements Registry {
   /** Nothing of these views is kept. */
   readonly layers = undefined
+  readonly bin = undefined
   readonly #place: EphemeralPlace
   readonly #log: Logger
   readonly #now: () => number

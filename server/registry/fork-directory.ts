@@ -8,6 +8,16 @@ import type { ViewRecord } from './view-record.ts'
 /** Where a workdir has protocol data that is too large for attributes; see overlay-core/README.md. */
 const NOTES = 'notes'
 
+/** How a fork differs from a view that a command makes. */
+export interface ForkOptions {
+  /** How long it exists, in ms; undefined: until it is removed. */
+  readonly ttlMs?: number | undefined
+  /** Whether it ends when nobody has used it for its idle time. */
+  readonly ephemeral?: boolean | undefined
+  /** Whether it belongs to the owner of its source, whatever its name. */
+  readonly sameOwner?: boolean | undefined
+}
+
 /**
  * Makes the directories of a view on the frozen layers of another one. Large protocol data of objects in these layers is in the workdir of the other one, in
  * files that never change, so the new workdir gets links to them. The record comes last. Nothing is left after an error.

@@ -20,6 +20,18 @@ export interface Snapshot {
   readonly versions?: LayerVersions | undefined
 }
 
+/** A removed snapshot that can still be restored. */
+export interface TrashedSnapshot extends Snapshot {
+  /** In ms since the epoch. */
+  readonly removedMs: number
+}
+
+export function trashedIn(value: unknown): TrashedSnapshot | undefined {
+  const snapshot = snapshotIn(value)
+  const { removedMs } = (value ?? {}) as Record<string, unknown>
+  return snapshot && typeof removedMs === 'number' ? { ...snapshot, removedMs } : undefined
+}
+
 /** What a freeze of a view changes: its upper becomes `layer`, and a fresh upper lies on `top`. */
 export interface FreezeRecord {
   readonly view: string

@@ -1,6 +1,7 @@
-import type { Cred, Name } from '../../overlay-core/index.ts'
+import type { Cred, Name, Overlay } from '../../overlay-core/index.ts'
 import type { DavClient, DavTemplate, DavUse, SymlinkPolicy } from '../../protocols/webdav/index.ts'
 import { machineAt } from './machine-names.ts'
+import { asksForSnapshots, throughSnapshots } from './snapshot-paths.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 
@@ -30,8 +31,8 @@ export class MachinePaths implements DavTemplate {
     if (machine === '') return undefined
     const used = usedOf(names, machine)
     const view = this.#template.reach(machine, address)
-    if (view instanceof Promise) return view.then((made) => made && this.#use(made, used))
-    return view && this.#use(view, used)
+    if (view instanceof Promise) return view.then((made) => made && this.#use(made, used, names))
+    return view && this.#use(view, used, names)
   }
 
   #nameAt(address: string): string {
@@ -42,13 +43,16 @@ export class MachinePaths implements DavTemplate {
     return undefined
   }
 
-  #use(view: TemplateView, used: number): DavUse | Promise<DavUse> {
+  #use(view: TemplateView, used: number, names: readonly Name[]): DavUse | Promise<DavUse | undefined> {
     const opened = view.use()
-    if (opened instanceof Promise) return opened.then((overlay) => this.#used(view, used, overlay))
-    return this.#used(view, used, opened)
+    const done = (overlay: Overlay) => {
+      const use = this.#used(view, used, overlay)
+      return asksForSnapshots(names, used) ? throughSnapshots(this.#template, view, use, names) : use
+    }
+    return opened instanceof Promise ? opened.then(done) : done(opened)
   }
 
-  #used(view: TemplateView, used: number, overlay: Awaited<ReturnType<TemplateView['use']>>): DavUse {
+  #used(view: TemplateView, used: number, overlay: Overlay): DavUse {
     const { id, name } = view.record
     const member = { id, name, overlay, as: this.#as, symlinks: this.#symlinks }
     return { id, used, member, readOnly: false, release: () => view.release() }

@@ -42,3 +42,13 @@ export function refuseNewName(name: string, { template, settings: { kind, boots 
   const same = alike.name === name ? 'exists already' : `differs from ${template}/${alike.name} only in case or form`
   throw new OptionError('view', `${template}/${name} ${same}; choose another name`)
 }
+
+/** The error for a view that is one too many. */
+export function fullError(template: string, { maxViews }: TemplateSettings): OptionError {
+  return new OptionError('view', `${template} has ${maxViews} views already; remove one, or raise max_views`)
+}
+
+/** The error for a view of nobody. */
+export function noUserError(name: string, template: string): OptionError {
+  return new OptionError('view', `there is no user ${JSON.stringify(name)}; add one, or set views.${template}.owner`)
+}

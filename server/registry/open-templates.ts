@@ -43,6 +43,7 @@ export async function openTemplates(
       await views.remove(name)
     }
   }
+  templates.housekeeping.start()
   return templates
 }
 

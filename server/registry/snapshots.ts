@@ -1,9 +1,18 @@
 import { join } from 'node:path'
-import { type MountOptions, nearestWord, OptionError, type Overlay } from '../../overlay-core/index.ts'
+import type { TemplateSettings } from '../../config/index.ts'
+import {
+  type FreshUpper,
+  isErrno,
+  type MountOptions,
+  nearestWord,
+  OptionError,
+  type Overlay,
+} from '../../overlay-core/index.ts'
 import type { RandomBytes } from '../random.ts'
 import type { FreezeRecord, Snapshot } from './layer-record.ts'
 import type { LayerVersions } from './layer-versions.ts'
 import type { Squashed, Squashes } from './squashes.ts'
+import { stageUpper } from './staged-upper.ts'
 import type { TemplateView } from './template-view.ts'
 import { newViewId } from './view-id.ts'
 import type { ViewLayers } from './view-layers.ts'
@@ -12,6 +21,10 @@ import type { ViewLayers } from './view-layers.ts'
 const MOST_LAYERS = 500
 /** The longest name of a snapshot, in bytes. */
 const LONGEST_NAME = 255
+/** The beginning of the name of what was let go of and is in the trash. */
+const DROPPED = 'dropped-'
+/** How many times a change is made that clients of the view disturb. */
+const MOST_ROUNDS = 5
 
 /** What the snapshots of a template work with. */
 export interface SnapshotParts {
@@ -23,8 +36,30 @@ export interface SnapshotParts {
   readonly below: number
   /** Is told of views whose layers have changed. */
   readonly squashes: Squashes
+  /** How long what is removed can be restored; 0: not at all. */
+  readonly trashMs: number
   /** The error for a view that cannot be changed, for the one who asks. */
   readonly refusal: (name: string, what: string, error: unknown) => OptionError
+}
+
+/** What the snapshots of a template that may keep nothing of its views work with. */
+type OpenSnapshotsParts = Pick<SnapshotParts, 'random' | 'wallNow' | 'refusal'> & {
+  readonly layers: ViewLayers | undefined
+  readonly squashes: Squashes | undefined
+}
+
+/** The snapshots of the views of a template. @throws OptionError naming `view`: nothing of these views is kept */
+export function openSnapshots(
+  template: string,
+  { mount, trashMs = 0, quotaBy }: TemplateSettings,
+  { layers, squashes, ...parts }: OpenSnapshotsParts,
+): Snapshots {
+  if (layers === undefined || squashes === undefined)
+    throw new OptionError('view', `the views of ${template} end with their use, so they have no snapshots`)
+  // A directory cannot be moved out of its project.
+  if (quotaBy === 'filesystem')
+    throw new OptionError('view', `views.${template}.quota_by is "filesystem"; snapshots need "server"`)
+  return new Snapshots({ ...parts, layers, squashes, below: mount.lowerdir.length, trashMs })
 }
 
 /** What a rollback did. */
@@ -40,6 +75,19 @@ interface FreezeTo {
   readonly versions?: LayerVersions | undefined
   /** That of the view, if the caller uses it already. */
   readonly overlay?: Overlay | undefined
+  readonly stage?: (directory: string) => Promise<FreshUpper>
+}
+
+/** A change of a view that needs an upper with content. */
+export interface StagedChange {
+  /** The beginning of the name of the snapshot of what was there before; undefined if that is let go. */
+  readonly prefix: string | undefined
+  /** What lies below the new upper: the present content, or the layers of the template alone. */
+  readonly on: 'present' | 'template'
+  /** The paths at which the new upper differs from what is below it. */
+  readonly paths: FreshUpper['paths']
+  /** Fills the new upper. `before` is how the present content is mounted, read-only. */
+  readonly fill: (stage: Overlay, before: MountOptions) => Promise<void>
 }
 
 /** Takes, removes and returns to snapshots of the views of a template. Each step is durable when it resolves. */
@@ -73,7 +121,7 @@ export class Snapshots {
 
   /**
    * Takes all changes back: the view contains what the layers of the template contain. What it contains now is kept as a snapshot, unless `drop` is set. In one
-   * step, as a rollback.
+   * step, as a rollback. See `resetByRules` for templates with rules.
    *
    * @throws OptionError naming `view`
    */
@@ -89,13 +137,25 @@ export class Snapshots {
     return view.lowersOn(this.#parts.layers.paths(top), versions)
   }
 
-  /** Removes a snapshot, and the layers that nothing else needs. @throws OptionError naming `view` */
-  async remove(view: TemplateView, name: string): Promise<Snapshot & { readonly released: number }> {
+  /**
+   * Removes a snapshot. It goes to the trash of the template, if there is one; with `forGood` it is deleted, with the layers that nothing else needs.
+   *
+   * @throws OptionError naming `view`
+   */
+  async remove(
+    view: TemplateView,
+    name: string,
+    { forGood = false }: { readonly forGood?: boolean } = {},
+  ): Promise<Snapshot & { readonly released: number }> {
     return await this.#changing(view, 'lose its snapshot', async () => {
       const snapshot = this.find(view, name)
-      const released = await this.#parts.layers.remove(view.record, snapshot)
+      const { layers, trashMs, wallNow } = this.#parts
+      const keeps = trashMs > 0 && !forGood
+      const released = keeps ? 0 : await layers.remove(view.record, snapshot)
+      if (keeps) await layers.trash(view.record, snapshot, wallNow())
       this.adopt(view)
       this.#parts.squashes.later(view)
+      await layers.beforeDelete([snapshot.top])
       return { ...snapshot, released }
     })
   }
@@ -107,6 +167,28 @@ export class Snapshots {
     } catch (error) {
       throw this.#parts.refusal(view.record.name, 'be squashed', error)
     }
+  }
+
+  /** Brings a removed snapshot back. Returns its name. @throws OptionError naming `view` */
+  async untrash(view: TemplateView, top: string, name: string | undefined): Promise<string> {
+    return await this.#changing(view, 'get its snapshot back', async () => {
+      const removed = view.record.trash?.find((each) => each.top === top)
+      if (removed === undefined) throw new OptionError('view', `${top} is not in the trash; see overlayd trash list`)
+      const chosen = name ?? removed.name
+      this.#refuseName(view, chosen)
+      await this.#parts.layers.untrash(view.record, removed, chosen)
+      this.adopt(view)
+      return chosen
+    })
+  }
+
+  /** Deletes a removed snapshot for good. @throws OptionError naming `view` */
+  async empty(view: TemplateView, top: string): Promise<void> {
+    await this.#changing(view, 'lose its snapshot', async () => {
+      const removed = view.record.trash?.find((each) => each.top === top)
+      if (removed) await this.#parts.layers.empty(view.record, removed)
+      this.adopt(view)
+    })
   }
 
   /** The snapshot with this name. @throws OptionError naming `view` */
@@ -136,21 +218,80 @@ export class Snapshots {
     return this.#parts.layers.isOn(view.record.top, top)
   }
 
+  /**
+   * Changes a view to what `fill` makes, in one step for its clients. It is made on a frozen copy of the present content; if a client changes something at `paths`
+   * meanwhile, it is made again.
+   *
+   * @param what for messages: `be reset`
+   * @throws OptionError naming `view`
+   */
+  async change(view: TemplateView, what: string, change: StagedChange): Promise<RolledBack> {
+    return await this.#changing(view, what, async () => {
+      for (let round = 1; ; round++) {
+        await this.#freeze(view, {})
+        try {
+          return { aside: await this.#settle(view, change.prefix, await this.#freezeFor(view, change)) }
+        } catch (error) {
+          if (!isErrno(error, 'EBUSY')) throw error
+          if (round === MOST_ROUNDS)
+            throw new OptionError(
+              'view',
+              `clients of ${view.path} change these paths all the time; stop them, or try again`,
+            )
+        }
+      }
+    })
+  }
+
+  async #freezeFor(view: TemplateView, { prefix, on, paths, fill }: StagedChange): Promise<Snapshot | undefined> {
+    const { layers } = this.#parts
+    const present = layers.paths(view.record.top)
+    const name = this.#nameOf(view, prefix)
+    return await this.#freeze(view, {
+      ...(on === 'template' && { top: null }),
+      name,
+      stage: async (directory) => {
+        const frozen = on === 'present' ? present : []
+        const before = view.lowersOn(present)
+        await stageUpper({ directory, options: view.options, frozen }, (stage) => fill(stage, before))
+        return { paths }
+      },
+    })
+  }
+
   /** Gives a view a fresh upper on `top`, as in `#freeze`. What it contained becomes a snapshot whose name begins with `prefix`; without one it is let go. */
   async #putOn(
     view: TemplateView,
     { top, versions }: { readonly top: string | null; readonly versions?: LayerVersions | undefined },
     prefix: string | undefined,
   ): Promise<RolledBack> {
-    const name = prefix === undefined ? undefined : this.freeName(view, prefix)
-    const aside = await this.#freeze(view, { name, top, versions })
-    if (name === undefined) await this.#parts.layers.collect()
-    return { aside }
+    const aside = await this.#freeze(view, { name: this.#nameOf(view, prefix), top, versions })
+    return { aside: await this.#settle(view, prefix, aside) }
+  }
+
+  /** The name of the snapshot of what a change takes away; undefined if it can be deleted at once. */
+  #nameOf(view: TemplateView, prefix: string | undefined): string | undefined {
+    if (prefix !== undefined) return this.freeName(view, prefix)
+    return this.#parts.trashMs > 0 ? this.freeName(view, DROPPED) : undefined
+  }
+
+  /** Lets go of what a change has taken away, unless that is kept as a snapshot, which is returned. */
+  async #settle(
+    view: TemplateView,
+    prefix: string | undefined,
+    taken: Snapshot | undefined,
+  ): Promise<Snapshot | undefined> {
+    if (prefix !== undefined) return taken
+    const { layers, wallNow } = this.#parts
+    if (taken) await layers.trash(view.record, taken, wallNow())
+    else await layers.collect()
+    this.adopt(view)
+    return undefined
   }
 
   /**
    * @param to the snapshot that is kept, if any, and the layer on which the fresh upper lies: by default the frozen one; null: those of the template, at `versions`
-   *   if they are other ones
+   *   if they are other ones. `stage` makes the fresh upper in the directory of the layer
    */
   async #freeze(view: TemplateView, to: FreezeTo): Promise<Snapshot | undefined> {
     const { layers, random, wallNow } = this.#parts
@@ -165,7 +306,8 @@ export class Snapshots {
     try {
       const frozen = to.top === undefined ? [join(directory, 'upper'), ...layers.paths(below)] : layers.paths(top)
       const onVersions = to.versions ? { ...view.record, versions: to.versions } : view.record
-      await view.freeze(directory, frozen, { record: onVersions, overlay: to.overlay })
+      const prepared = (await to.stage?.(directory)) ?? false
+      await view.freeze(directory, frozen, { record: onVersions, overlay: to.overlay, prepared })
     } catch (error) {
       await layers.abandon(record)
       this.adopt(view)

@@ -13,10 +13,11 @@ import {
   type Stack,
 } from '../../overlay-core/index.ts'
 import { withoutUpper } from '../mount-view.ts'
+import { openProject } from './open-project.ts'
 import { tellProjectErrors } from './project-errors.ts'
 import { UseHold } from './use-hold.ts'
 import type { UsersView } from './user-quotas.ts'
-import { hasUpper } from './view-directory.ts'
+import { hasUpper, upperIsGone } from './view-directory.ts'
 import type { FreezeHow, ViewPlan } from './view-plan.ts'
 import type { Closable } from './view-pool.ts'
 import { ViewProject } from './view-project.ts'
@@ -33,6 +34,8 @@ const RETRY_MS = 1000
  */
 export class TemplateView implements Closable {
   record: ViewRecord
+  /** How many times it was opened. */
+  openings = 0
   readonly #plan: ViewPlan
   #overlay: Overlay | undefined
   #guarded: Overlay | undefined
@@ -169,6 +172,16 @@ export class TemplateView implements Closable {
     this.#hold = hold
     await hold.settled(() => this.#uses === 1 + hold.waiting, this.#plan.pool.now)
     return () => hold.end()
+  }
+
+  /** How the view is mounted now. */
+  get options(): MountOptions {
+    return this.#plan.optionsOf(this.record)
+  }
+
+  /** The paths of its frozen layers, topmost first. */
+  get frozen(): readonly string[] {
+    return this.options.lowerdir.slice(0, this.options.frozen ?? 0)
   }
 
   /** Applies changed limits to an open view. */
@@ -311,12 +324,13 @@ export class TemplateView implements Closable {
 
   async #mount(): Promise<void> {
     const { pool, optionsOf } = this.#plan
+    this.openings++
     const { id } = this.record
     try {
       const options = optionsOf(this.record)
       // The registry has claimed the directory of all views.
       const limits = this.#plan.limits(this.record.id)
-      const project = await this.#openProject(options)
+      const project = await openProject(this.#plan, this.path, options)
       const quota = limits && (await ViewQuota.open(limits, this.#quotaParts()))
       const mounted = await this.#mountWith(options, quota)
       await this.#plan.beforeUse(this, mounted)
@@ -334,29 +348,18 @@ export class TemplateView implements Closable {
     for (const notice of this.#overlay.notices) pool.log.debug({ view: this.path }, notice)
   }
 
-  async #openProject(options: MountOptions): Promise<ViewProject | undefined> {
-    const limits = this.#plan.projectLimits()
-    if (limits === undefined) return undefined
-    const { path } = this
-    try {
-      return await ViewProject.open(options, limits, { path, random: this.#plan.random })
-    } catch (error) {
-      if (!(await hasUpper(options))) throw upperIsGone(options)
-      throw error
-    }
-  }
-
   async #mountWith(options: MountOptions, quota: ViewQuota | undefined): Promise<Overlay> {
-    const { stackOf, settle } = this.#plan
+    const { stackOf, settle, handleDirectory } = this.#plan
     try {
       return await mount(options, {
         ...{ stack: await stackOf(options), claimed: true, quota: quota?.quota },
+        ...(handleDirectory && { handleDirectory: await handleDirectory() }),
         settlePlace: () => settle(this.record.id)?.catch((error: unknown) => this.#notDurable(error)),
       })
     } catch (error) {
       quota?.leave()
       // An empty upper in its place would hide the loss.
-      if (await hasUpper(options)) throw error
+      if (options.upperdir === undefined || (await hasUpper(options))) throw error
       throw upperIsGone(options)
     }
   }
@@ -392,8 +395,4 @@ export class TemplateView implements Closable {
     )
     return failure
   }
-}
-
-function upperIsGone({ upperdir }: MountOptions): Error {
-  return new Error(`its upper ${upperdir} is gone; put it back, or remove the view`)
 }

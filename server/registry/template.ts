@@ -7,27 +7,30 @@ import {
   OptionError,
   OverlayError,
 } from '../../overlay-core/index.ts'
-import { makeDirectory } from '../make-directory.ts'
 import { TemplateRebases } from '../rebase/template-rebases.ts'
-import { EphemeralRegistry } from './ephemeral-registry.ts'
-import { makeForkDirectory } from './fork-directory.ts'
+import { type ForkOptions, makeForkDirectory } from './fork-directory.ts'
+import { keepVersions } from './keep-versions.ts'
 import type { MachineNames } from './machine-names.ts'
-import { ownerOfNew, refuseNewName } from './new-view.ts'
+import { fullError, noUserError, ownerOfNew, refuseNewName } from './new-view.ts'
+import { openRegistry } from './open-registry.ts'
 import { openMemoryOf } from './open-stack-memory.ts'
 import { OrderedViews } from './ordered-views.ts'
-import { needProjects } from './project-support.ts'
 import { refusalOf } from './refusal.ts'
 import { SharedStack } from './shared-stack.ts'
-import { Snapshots } from './snapshots.ts'
+import { SnapshotViews } from './snapshot-views.ts'
+import { openSnapshots, type Snapshots } from './snapshots.ts'
 import { Squashes } from './squashes.ts'
-import { mountOn, versionsOfNew, versionsToKeep, withNewest } from './template-lowers.ts'
+import { versionsOfNew, withNewest } from './template-lowers.ts'
 import type { TemplateParts } from './template-parts.ts'
-import { TemplateView, type ViewPlan } from './template-view.ts'
-import { makeBareDirectory, makeViewDirectory, optionsOf } from './view-directory.ts'
+import { makePlan } from './template-plan.ts'
+import { TemplateTrash } from './template-trash.ts'
+import { TemplateView } from './template-view.ts'
+import { makeBareDirectory, makeViewDirectory } from './view-directory.ts'
 import { newViewId } from './view-id.ts'
 import { foldedName, viewNameError } from './view-name.ts'
+import type { ViewPlan } from './view-plan.ts'
 import type { ViewRecord } from './view-record.ts'
-import { type Registry, ViewRegistry } from './view-registry.ts'
+import type { Registry } from './view-registry.ts'
 
 /** A template: the views of users or machines on one stack. */
 export class Template {
@@ -41,6 +44,10 @@ export class Template {
   readonly #squashes: Squashes | undefined
   /** Puts its views on other versions of their layers. */
   readonly rebases: TemplateRebases
+  /** The snapshots as clients see them; undefined if the views have none. */
+  readonly snapshotViews: SnapshotViews | undefined
+  /** What was removed and can be restored. */
+  readonly trash: TemplateTrash
   readonly #views = new Map<string, TemplateView>()
   readonly #ordered = new OrderedViews()
   /** Views being made, by folded name. */
@@ -54,28 +61,26 @@ export class Template {
     this.#parts = parts
     this.#registry = registry
     this.#stack = new SharedStack(() => openMemoryOf(name, this.settings, parts.pool.log))
-    const users = settings.kind === 'per-user' ? parts.users : undefined
-    this.#plan = {
-      template: name,
-      pool: parts.pool,
-      optionsOf: ({ id, top, versions }, frozen = registry.layers?.paths(top)) =>
-        optionsOf(mountOn(this.settings, versions), this.settings.directory, id, frozen),
-      stackOf: (options) =>
-        this.#stack.of({ ...options, lowerdir: options.lowerdir.slice(options.frozen ?? 0), frozen: 0 }),
-      idleMs: () => this.settings.idleMs,
-      settle: (id) => registry.settle(id),
-      limits: (id) => parts.ownLimits.limitsOf(name, id, this.settings) ?? (users?.isOn ? {} : undefined),
-      // Who applies limits cannot change while the template is open.
-      projectLimits: () => (settings.quotaBy === 'filesystem' ? (this.settings.quota ?? {}) : undefined),
-      random: parts.random,
-      users,
-      wallNow: parts.wallNow,
+    this.#plan = makePlan({
+      ...{ name, parts, registry, stack: this.#stack, settings: () => this.settings },
       beforeUse: (view, overlay) => this.rebases.beforeUse(view, overlay),
-      ephemeral: settings.ephemeral
-        ? { takeOut: (view) => this.#expire(view), gone: (record) => this.#erase(record) }
-        : undefined,
-    }
+      takeOut: (view) => this.#expire(view),
+      gone: (record) => this.#erase(record),
+    })
+    this.trash = new TemplateTrash({
+      ...{ bin: registry.bin, views: () => this.list(), snapshots: () => this.snapshots },
+      restore: (to, restored) => {
+        this.#refuseName(to)
+        return this.#reserving(to, async () => this.#restored(await this.#inTurn(restored)))
+      },
+      remove: (view) => this.#inTurn(() => registry.remove(view)).then(() => registry.erase(view.id)),
+    })
     const [{ layers }, { log }] = [registry, parts.pool]
+    if (layers) {
+      const byId = (id: string | undefined) => this.#views.get(id ?? '')
+      const bySnapshot = (top: string) => byId(registry.bySnapshot(top)?.id)
+      this.snapshotViews = new SnapshotViews({ plan: this.#plan, layers, byId, bySnapshot })
+    }
     this.#squashes = layers && new Squashes({ layers, log, threshold: () => this.settings.squashAbove })
     const refusal = (view: string, what: string, error: unknown) => this.#refusal(view, what, error)
     this.rebases = new TemplateRebases({ ...parts, registry, template: this, stackOf: this.#plan.stackOf, refusal })
@@ -85,16 +90,9 @@ export class Template {
 
   /** Reads the registry. Opens no view. @throws OptionError naming `directory` */
   static async open(name: string, settings: TemplateSettings, parts: TemplateParts): Promise<Template> {
-    const { log, now } = parts.pool
-    if (settings.quotaBy === 'filesystem') {
-      await makeDirectory(settings.directory)
-      await needProjects(settings.directory)
-    }
-    const registry = settings.ephemeral
-      ? await EphemeralRegistry.open(settings, log, now)
-      : await ViewRegistry.open(settings.directory, log)
+    const registry = await openRegistry(settings, parts.pool)
     const template = new Template(name, settings, parts, registry)
-    await template.#keepVersions()
+    await keepVersions(template.list(), settings, registry)
     return template
   }
 
@@ -126,7 +124,7 @@ export class Template {
     return record && this.#views.get(record.id)
   }
 
-  /** The view whose name differs from this at most in case or Unicode form. */
+  /** The view whose name differs from this at most in case or form. */
   alike(name: string): TemplateView | undefined {
     const record = this.#registry.alike(name)
     return record && this.#views.get(record.id)
@@ -181,17 +179,17 @@ export class Template {
     }
   }
 
+  /** The time of day, in ms since the epoch. */
+  wallNow(): number {
+    return this.#parts.wallNow()
+  }
+
   /** The snapshots and forks of the views. @throws OptionError naming `view`: nothing of these views is kept */
   get snapshots(): Snapshots {
     const { layers } = this.#registry
-    if (layers === undefined)
-      throw new OptionError('view', `the views of ${this.name} end with their use, so they have no snapshots`)
-    // A directory cannot be moved out of its project.
-    if (this.settings.quotaBy === 'filesystem')
-      throw new OptionError('view', `views.${this.name}.quota_by is "filesystem"; snapshots need "server"`)
     const refusal = (name: string, what: string, error: unknown) => this.#refusal(name, what, error)
-    const squashes = this.#squashes as Squashes
-    return new Snapshots({ ...this.#parts, layers, below: this.settings.mount.lowerdir.length, refusal, squashes })
+    const parts = { ...this.#parts, layers, refusal, squashes: this.#squashes }
+    return openSnapshots(this.name, this.settings, parts)
   }
 
   /**
@@ -199,12 +197,12 @@ export class Template {
    *
    * @throws OptionError naming `view`
    */
-  async fork(source: TemplateView, name: string): Promise<TemplateView> {
-    const owner = await this.#ownerOfNew(name)
+  async fork(source: TemplateView, name: string, how: ForkOptions = {}): Promise<TemplateView> {
+    const owner = await this.#ownerOfNew(name, how.sameOwner ? source.record : undefined)
     try {
       return await source.inTurn(async () => {
         await this.snapshots.freezeInTurn(source)
-        const made = await this.#reserving(name, () => this.#makeNow(name, owner, source))
+        const made = await this.#reserving(name, () => this.#makeNow(name, owner, { source, ...how }))
         await this.#registry.settle(made.record.id)
         return made
       })
@@ -213,20 +211,12 @@ export class Template {
     }
   }
 
-  /** The owner of a view that a command makes. @throws OptionError naming `view` */
-  async #ownerOfNew(name: string): Promise<Identity> {
+  /** The owner of a view that a command makes: `given`, or that of its name. @throws OptionError naming `view` */
+  async #ownerOfNew(name: string, given?: Identity): Promise<Identity> {
     this.#refuseName(name)
-    if (this.#isFull)
-      throw new OptionError(
-        'view',
-        `${this.name} has ${this.settings.maxViews} views already; remove one, or raise max_views`,
-      )
-    const owner = await ownerOfNew(name, this.settings, this.#parts)
-    if (owner === undefined)
-      throw new OptionError(
-        'view',
-        `there is no user ${JSON.stringify(name)}; add one, or set views.${this.name}.owner`,
-      )
+    if (this.#isFull) throw fullError(this.name, this.settings)
+    const owner = given ?? (await ownerOfNew(name, this.settings, this.#parts))
+    if (owner === undefined) throw noUserError(name, this.name)
     return owner
   }
 
@@ -247,14 +237,22 @@ export class Template {
     }
   }
 
-  /** Removes a view with everything in it. A new one with its name is another view. @throws OptionError naming `view` */
-  async remove(view: TemplateView): Promise<void> {
+  /**
+   * Removes a view with everything in it. It goes to the trash of the template, if there is one; with `forGood` it is deleted. A new one with its name is another view.
+   *
+   * @throws OptionError naming `view`
+   */
+  async remove(view: TemplateView, { forGood = false }: { readonly forGood?: boolean } = {}): Promise<void> {
     const { id, name } = view.record
+    const bin = forGood || !this.settings.trashMs ? undefined : this.#registry.bin
     try {
-      await view.inTurn(() => this.#inTurn(() => this.#registry.remove(view.record)))
+      if (bin) await this.#registry.settle(id)
+      const takeOut = () => (bin ? bin.take(view.record, this.wallNow()) : this.#registry.remove(view.record))
+      await view.inTurn(() => this.#inTurn(takeOut))
       this.#takeOut(view)
       await view.remove()
-      await this.#registry.erase(id)
+      await this.snapshotViews?.forget((view.record.snapshots ?? []).map(({ top }) => top))
+      if (!bin) await this.#registry.erase(id)
       this.#plan.users?.changed(name)
     } catch (error) {
       throw this.#refusal(name, 'be removed completely', error)
@@ -266,12 +264,19 @@ export class Template {
     this.settings = withNewest(this.settings, layer, version)
   }
 
+  #restored(record: ViewRecord): TemplateView {
+    const view = new TemplateView(record, this.#plan)
+    this.#put(view)
+    this.#plan.users?.changed(record.name)
+    return view
+  }
+
   /** Applies changed settings to the open views. @returns the errors */
   async change(settings: TemplateSettings): Promise<unknown[]> {
     const unchanged = JSON.stringify(this.settings.mount) === JSON.stringify(settings.mount)
     this.settings = settings
     if (!unchanged) this.#stack.endAll()
-    await this.#keepVersions()
+    await keepVersions(this.list(), this.settings, this.#registry)
     const errors: unknown[] = []
     const changes: Promise<unknown>[] = []
     for (const view of [...this.#views.values()]) {
@@ -281,15 +286,6 @@ export class Template {
     }
     await Promise.all(changes)
     return errors
-  }
-
-  /** The template began to name a layer without a version: from now on its views stay on the newest one of today. */
-  async #keepVersions(): Promise<void> {
-    const moving = [...this.#views.values()].map(async (view) => {
-      const versions = versionsToKeep(this.settings, view.record.versions)
-      if (versions) view.record = await this.#registry.lieOn(view.record, versions)
-    })
-    await Promise.all(moving)
   }
 
   /** Closes its views, which must not be used any more, and the registry. */
@@ -347,7 +343,11 @@ export class Template {
     return made
   }
 
-  async #makeNow(name: string, { uid, gid }: Identity, source?: TemplateView): Promise<TemplateView> {
+  async #makeNow(
+    name: string,
+    { uid, gid }: Identity,
+    { source, ttlMs, ephemeral: ends }: ForkOptions & { readonly source?: TemplateView } = {},
+  ): Promise<TemplateView> {
     const { random, wallNow } = this.#parts
     const alike = this.#registry.alike(name)
     const known = alike?.name === name ? this.#views.get(alike.id) : undefined
@@ -357,7 +357,8 @@ export class Template {
     while (this.#registry.knows(id)) id = newViewId(random)
     const versions = source ? source.record.versions : versionsOfNew(this.settings)
     const about = { order: this.#registry.nextOrder(), createdMs: wallNow(), top: source?.record.top, versions }
-    const record = { id, name, uid, gid, ...about }
+    const end = { ...(ttlMs !== undefined && { endsMs: wallNow() + ttlMs }), ...(ends && { ephemeral: true }) }
+    const record: ViewRecord = { id, name, uid, gid, ...about, ...end }
     const options = this.#plan.optionsOf(record)
     const { ephemeral } = this.settings
     if (source) await makeForkDirectory(options, record, this.#plan.optionsOf(source.record))

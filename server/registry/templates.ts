@@ -1,5 +1,6 @@
 import type { Settings } from '../../config/index.ts'
 import type { QuotaLimits } from '../../overlay-core/index.ts'
+import { Housekeeping } from './housekeeping.ts'
 import { OwnLimits } from './own-limits.ts'
 import { Template } from './template.ts'
 import type { TemplateParts } from './template-parts.ts'
@@ -12,6 +13,8 @@ export class Templates {
   readonly #templates = new Map<string, Template>()
   /** The limits of single views. */
   readonly ownLimits = new OwnLimits()
+  /** What is done by itself in their views. */
+  readonly housekeeping: Housekeeping
 
   /** `userLimits`: what each user may use in all views together. `ownLimitsOf`: what replaces it for a user, if accounts have quotas. */
   constructor(
@@ -21,6 +24,7 @@ export class Templates {
   ) {
     const { pool, wallNow } = parts
     const viewsOf = (user: string) => this.#viewsOf(user)
+    this.housekeeping = new Housekeeping({ templates: () => this.list(), log: pool.log, wallNow })
     const users = new UserQuotas(userLimits, { log: pool.log, wallNow, viewsOf, ownLimitsOf })
     this.#parts = { ...parts, users, ownLimits: this.ownLimits }
   }
@@ -71,6 +75,7 @@ export class Templates {
 
   /** Closes all views and registries. */
   async close(): Promise<void> {
+    await this.housekeeping.close()
     await this.pool.close()
     for (const template of this.#templates.values()) await template.close()
   }

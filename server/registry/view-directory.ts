@@ -105,6 +105,11 @@ export async function deleteUnfinished(directory: string, id: string): Promise<b
   return true
 }
 
+/** Whether a view was changed since its upper was made or frozen. */
+export async function hasChanges(directory: string, id: string): Promise<boolean> {
+  return await isFilled(join(directory, id, 'upper'))
+}
+
 async function isFilled(path: string): Promise<boolean> {
   return (await isThere(path)) && (await readdir(path)).length > 0
 }
@@ -161,4 +166,9 @@ export function hasUpper({ upperdir }: MountOptions): Promise<boolean> {
 /** Deletes everything in a view. */
 export async function deleteViewDirectory(directory: string, id: string): Promise<void> {
   await deleteTree(join(directory, id))
+}
+
+/** The error of a view whose upper somebody has taken away. */
+export function upperIsGone({ upperdir }: MountOptions): Error {
+  return new Error(`its upper ${upperdir} is gone; put it back, or remove the view`)
 }

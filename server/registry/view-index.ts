@@ -6,6 +6,8 @@ export abstract class ViewIndex {
   readonly #byId = new Map<string, ViewRecord>()
   /** By folded name. */
   readonly #byName = new Map<string, ViewRecord>()
+  /** The ids of views by the layers of their snapshots. */
+  readonly #bySnapshot = new Map<string, string>()
   #lastOrder = 0
 
   get size(): number {
@@ -27,6 +29,11 @@ export abstract class ViewIndex {
     return this.#byName.get(foldedName(name))
   }
 
+  /** The view of which the layer with this id is a snapshot. */
+  bySnapshot(top: string): ViewRecord | undefined {
+    return this.#byId.get(this.#bySnapshot.get(top) ?? '')
+  }
+
   /** All views, by their order. */
   list(): Iterable<ViewRecord> {
     return this.#byId.values()
@@ -44,6 +51,8 @@ export abstract class ViewIndex {
 
   /** Adds a view, or puts it in the place of the one with its id, whose name stays taken. */
   protected put(view: ViewRecord): void {
+    this.#dropSnapshots(view.id)
+    for (const { top } of view.snapshots ?? []) this.#bySnapshot.set(top, view.id)
     this.#byId.set(view.id, view)
     this.#byName.set(foldedName(view.name), view)
     this.pastOrder(view.order)
@@ -51,7 +60,12 @@ export abstract class ViewIndex {
 
   /** Makes a view unknown; its name stays taken. */
   protected dropId(id: string): void {
+    this.#dropSnapshots(id)
     this.#byId.delete(id)
+  }
+
+  #dropSnapshots(id: string): void {
+    for (const { top } of this.#byId.get(id)?.snapshots ?? []) this.#bySnapshot.delete(top)
   }
 
   /** Lets another view have a name. */

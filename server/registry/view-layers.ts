@@ -5,7 +5,7 @@ import { isThere } from '../make-directory.ts'
 import type { FreezeRecord, LayerRecord, Snapshot } from './layer-record.ts'
 import { LayerStore } from './layer-store.ts'
 import { writeRecord } from './view-directory.ts'
-import type { RegistryLine, ViewRecord } from './view-record.ts'
+import type { LayerLine, RegistryLine, ViewRecord } from './view-record.ts'
 
 /** What the layers need of the registry that they belong to. */
 export interface LayerParts {
@@ -26,6 +26,10 @@ export interface LayerParts {
 export class ViewLayers {
   readonly #parts: LayerParts
   readonly #store: LayerStore
+  /** Closes what uses layers, before they are deleted. */
+  beforeDelete: (ids: readonly string[]) => Promise<void> | undefined = () => undefined
+  /** Closes snapshots that lie on layers, before these are merged and when others have taken their place. */
+  beforeMerge: (ids: readonly string[]) => Promise<void> | undefined = () => undefined
   #collecting: Promise<void> = Promise.resolve()
 
   constructor(parts: LayerParts) {
@@ -46,6 +50,11 @@ export class ViewLayers {
     return this.#store.paths(top)
   }
 
+  /** The ids of these layers. */
+  idsOf(top: string | undefined): string[] {
+    return this.#store.chain(top)
+  }
+
   /** Whether `top` is the layer `id` or lies on it. */
   isOn(top: string | undefined, id: string): boolean {
     return this.#store.chain(top).includes(id)
@@ -57,10 +66,34 @@ export class ViewLayers {
   }
 
   /** Takes a line of the registry into account. */
-  replay(line: RegistryLine): void {
+  replay(line: LayerLine): void {
     if (line.kind === 'layer') this.#store.put(line.layer)
     else if (line.kind === 'frozen') this.#apply(line)
     else if (line.kind === 'forgotten') this.#forget(line.id, line.name)
+    else if (line.kind === 'trashed') this.#trash(line.id, line.name, line.atMs)
+    else if (line.kind === 'untrashed') this.#untrash(line.id, line.top, line.name)
+    else this.#empty(line.id, line.top)
+  }
+
+  /** Removes a snapshot, so that it can be restored. */
+  async trash({ id }: ViewRecord, { name }: Snapshot, atMs: number): Promise<void> {
+    await this.#parts.append({ kind: 'trashed', id, name, atMs })
+    await this.#saved(this.#trash(id, name, atMs))
+  }
+
+  /** Restores a removed snapshot under a name that the view does not use. */
+  async untrash({ id }: ViewRecord, { top }: Snapshot, name: string): Promise<void> {
+    await this.#parts.append({ kind: 'untrashed', id, top, name })
+    await this.#saved(this.#untrash(id, top, name))
+  }
+
+  /** Removes a removed snapshot for good. @returns the number of layers that are deleted */
+  async empty({ id }: ViewRecord, { top }: Snapshot): Promise<number> {
+    await this.#parts.append({ kind: 'emptied', id, top })
+    await this.#saved(this.#empty(id, top))
+    const count = this.#unneeded().length
+    await this.collect()
+    return count
   }
 
   /** Finishes and undoes what a crash has interrupted, and deletes what nothing needs. */
@@ -111,6 +144,7 @@ export class ViewLayers {
   /** Makes the directory of the merge of `group`. */
   async prepareMerge(group: readonly string[]): Promise<string> {
     const [id = ''] = group
+    await this.beforeMerge(group)
     // After an error of the disk the registry does not know an earlier merge.
     if (await isThere(this.#store.mergeOf(id)))
       await this.#parts.append({ kind: 'layer', layer: { id, below: this.#store.below(id) } })
@@ -122,6 +156,7 @@ export class ViewLayers {
     const [id = ''] = group
     const layer = { id, below: this.#store.below(group.at(-1)) }
     this.#store.put(layer)
+    await this.beforeMerge(group)
     await this.#parts.append({ kind: 'layer', layer })
   }
 
@@ -140,8 +175,8 @@ export class ViewLayers {
   #uses(): [owners: Map<string, string | undefined>, named: Set<string>] {
     const owners = new Map<string, string | undefined>()
     const named = new Set<string>()
-    for (const { id: view, top, snapshots = [] } of this.#parts.list()) {
-      for (const each of [top, ...snapshots.map((snapshot) => snapshot.top)]) {
+    for (const { id: view, top, snapshots = [], trash = [] } of this.#parts.list()) {
+      for (const each of [top, ...[...snapshots, ...trash].map((snapshot) => snapshot.top)]) {
         if (each !== undefined) named.add(each)
         for (const id of this.#store.chain(each)) owners.set(id, owners.has(id) && owners.get(id) !== view ? '' : view)
       }
@@ -206,7 +241,9 @@ export class ViewLayers {
   /** Deletes the layers that no view and no snapshot needs. What cannot be deleted now is tried at the next start. */
   collect(): Promise<void> {
     this.#collecting = this.#collecting.then(async () => {
-      for (const id of this.#unneeded()) {
+      const unneeded = this.#unneeded()
+      await this.beforeDelete(unneeded)
+      for (const id of unneeded) {
         try {
           await this.#store.delete(id)
         } catch (error) {
@@ -219,8 +256,8 @@ export class ViewLayers {
 
   #unneeded(): string[] {
     const needed = new Set<string>()
-    for (const { top, snapshots = [] } of this.#parts.list()) {
-      for (const each of [top, ...snapshots.map((snapshot) => snapshot.top)])
+    for (const { top, snapshots = [], trash = [] } of this.#parts.list()) {
+      for (const each of [top, ...[...snapshots, ...trash].map((snapshot) => snapshot.top)])
         for (const id of this.#store.chain(each)) needed.add(id)
     }
     return Array.from(this.#store.records, ({ id }) => id).filter((id) => !needed.has(id))
@@ -260,11 +297,41 @@ export class ViewLayers {
   }
 
   #forget(id: string, name: string): ViewRecord | undefined {
+    return this.#change(id, ({ snapshots }) => ({ snapshots: snapshots?.filter((each) => each.name !== name) }))
+  }
+
+  #trash(id: string, name: string, removedMs: number): ViewRecord | undefined {
+    return this.#change(id, ({ snapshots = [], trash = [] }) => {
+      const found = snapshots.find((each) => each.name === name)
+      const left = snapshots.filter((each) => each !== found)
+      return { snapshots: left, trash: found ? [...trash, { ...found, removedMs }] : trash }
+    })
+  }
+
+  #untrash(id: string, top: string, name: string): ViewRecord | undefined {
+    return this.#change(id, ({ snapshots = [], trash = [] }) => {
+      const found = trash.find((each) => each.top === top)
+      const left = trash.filter((each) => each !== found)
+      if (!found) return {}
+      const { removedMs: _, ...kept } = found
+      return { trash: left, snapshots: [...snapshots, { ...kept, name }] }
+    })
+  }
+
+  #empty(id: string, top: string): ViewRecord | undefined {
+    return this.#change(id, ({ trash = [] }) => ({ trash: trash.filter((each) => each.top !== top) }))
+  }
+
+  #change(id: string, change: (before: ViewRecord) => Partial<ViewRecord>): ViewRecord | undefined {
     const before = this.#parts.byId(id)
     if (!before) return undefined
-    const after = { ...before, snapshots: before.snapshots?.filter((each) => each.name !== name) }
+    const after = { ...before, ...change(before) }
     this.#parts.replace(after)
     return after
+  }
+
+  async #saved(view: ViewRecord | undefined): Promise<void> {
+    if (view) await this.#saveCopy(view)
   }
 
   /** The registry decides; the copy in the directory of the view is only for a registry that was lost. */

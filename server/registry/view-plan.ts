@@ -1,4 +1,4 @@
-import type { MountOptions, Overlay, QuotaLimits, Stack } from '../../overlay-core/index.ts'
+import type { FreshUpper, MountOptions, Overlay, QuotaLimits, Stack } from '../../overlay-core/index.ts'
 import type { RandomBytes } from '../random.ts'
 import type { TemplateView } from './template-view.ts'
 import type { UserQuotas } from './user-quotas.ts'
@@ -12,7 +12,7 @@ export interface FreezeHow {
   /** Its overlay, if the caller uses it already. */
   readonly overlay?: Overlay | undefined
   /** @see Overlay.freeze */
-  readonly prepared?: boolean
+  readonly prepared?: boolean | FreshUpper
 }
 
 /** What a view of a template needs from it. */
@@ -39,6 +39,8 @@ export interface ViewPlan {
   readonly beforeUse: (view: TemplateView, overlay: Overlay) => Promise<void>
   /** Set if a view ends when it is closed. */
   readonly ephemeral: EphemeralPlan | undefined
+  /** The directory of the file handles of a view without a workdir; made if it is missing. */
+  readonly handleDirectory?: (() => Promise<string>) | undefined
 }
 
 /** What the template does when an ephemeral view ends. */

@@ -6,6 +6,8 @@ import {
   layerIn,
   type Snapshot,
   snapshotIn,
+  type TrashedSnapshot,
+  trashedIn,
 } from './layer-record.ts'
 import { type LayerVersions, versionsIn } from './layer-versions.ts'
 import { isViewId } from './view-id.ts'
@@ -31,6 +33,12 @@ export interface ViewRecord {
   readonly rebased?: string | undefined
   /** Whether it is put on the newest versions when it is opened next. */
   readonly due?: true | undefined
+  /** Its removed snapshots that can still be restored, the latest last. */
+  readonly trash?: readonly TrashedSnapshot[] | undefined
+  /** When it ends by itself, in ms since the epoch; undefined: never. */
+  readonly endsMs?: number | undefined
+  /** Whether it ends when nobody has used it for its idle time. */
+  readonly ephemeral?: boolean | undefined
 }
 
 /** A record of the registry. */
@@ -45,10 +53,32 @@ export type RegistryLine =
   | { readonly kind: 'layer'; readonly layer: LayerRecord }
   /** A snapshot was removed. */
   | { readonly kind: 'forgotten'; readonly id: string; readonly name: string }
+  /** A snapshot was removed, and can be restored. */
+  | { readonly kind: 'trashed'; readonly id: string; readonly name: string; readonly atMs: number }
+  /** A removed snapshot is back under this name. */
+  | { readonly kind: 'untrashed'; readonly id: string; readonly top: string; readonly name: string }
+  /** A removed snapshot is gone for good. */
+  | { readonly kind: 'emptied'; readonly id: string; readonly top: string }
+  /** The view was removed, and can be restored. */
+  | { readonly kind: 'binned'; readonly id: string; readonly atMs: number }
+  /** A removed view is back under this name. */
+  | { readonly kind: 'unbinned'; readonly id: string; readonly name: string }
   /** The view is gone, and its directory is being deleted. */
   | { readonly kind: 'removed'; readonly id: string; readonly order: number }
   /** Its directory is gone too. */
   | { readonly kind: 'deleted'; readonly id: string; readonly order: number }
+
+/** A record about the layers and snapshots of a view. */
+export type LayerLine = Extract<
+  RegistryLine,
+  { kind: 'frozen' | 'layer' | 'forgotten' | 'trashed' | 'untrashed' | 'emptied' }
+>
+
+const LAYER_KINDS: readonly RegistryLine['kind'][] = ['frozen', 'layer', 'forgotten', 'trashed', 'untrashed', 'emptied']
+
+export function isAboutLayers(line: RegistryLine): line is LayerLine {
+  return LAYER_KINDS.includes(line.kind)
+}
 
 export function encodeLine(line: RegistryLine): string {
   return JSON.stringify(line.kind === 'made' ? { kind: line.kind, ...line.view } : line)
@@ -58,12 +88,14 @@ export function encodeLine(line: RegistryLine): string {
 export function decodeLine(text: string): RegistryLine | undefined {
   const value = parse(text)
   if (typeof value !== 'object' || value === null) return undefined
-  const { kind, id, name, uid, gid, order, createdMs, top, snapshots = [], versions } = value as Record<string, unknown>
-  const { rebased, due } = value as Record<string, unknown>
+  const { kind, id, name, uid, gid, order, createdMs, top, snapshots, ...others } = value as Record<string, unknown>
+  const { versions, rebased, due, trash, endsMs, ephemeral } = others
   if (kind === 'frozen') return withKind(kind, freezeRecordIn(value))
   const layer = kind === 'layer' ? layerIn((value as { layer?: unknown }).layer) : undefined
   if (layer) return { kind: 'layer', layer }
   if (typeof id !== 'string' || !isViewId(id)) return undefined
+  const ofTrash = trashLine(value as Record<string, unknown>, id)
+  if (ofTrash) return ofTrash
   if (kind === 'renamed' || kind === 'forgotten') return typeof name === 'string' ? { kind, id, name } : undefined
   const layers = versionsIn(versions)
   if (kind === 'on') return layers && { kind, id, versions: layers, ...(due === true && { due }) }
@@ -71,19 +103,34 @@ export function decodeLine(text: string): RegistryLine | undefined {
   if (kind === 'removed' || kind === 'deleted') return { kind, id, order }
   if (kind !== 'made' || typeof name !== 'string' || !isCount(uid) || !isCount(gid)) return undefined
   const view = { id, name, uid, gid, order, createdMs: isCount(createdMs) ? createdMs : 0 }
-  const kept = Array.isArray(snapshots) ? snapshots.map(snapshotIn).filter((each) => each !== undefined) : []
+  const kept = listIn(snapshots, snapshotIn)
+  const removed = listIn(trash, trashedIn)
   if (!isIdOrNone(top)) return undefined
-  return {
-    kind,
-    view: {
-      ...view,
-      ...(top !== undefined && { top }),
-      ...(kept.length > 0 && { snapshots: kept }),
-      ...(layers && { versions: layers }),
-      ...(typeof rebased === 'string' && isViewId(rebased) && { rebased }),
-      ...(due === true && { due }),
-    },
+  const more = {
+    ...(top !== undefined && { top }),
+    ...(kept.length > 0 && { snapshots: kept }),
+    ...(removed.length > 0 && { trash: removed }),
+    ...(isCount(endsMs) && { endsMs }),
+    ...(ephemeral === true && { ephemeral }),
+    ...(layers && { versions: layers }),
+    ...(typeof rebased === 'string' && isViewId(rebased) && { rebased }),
+    ...(due === true && { due: true as const }),
   }
+  return { kind, view: { ...view, ...more } }
+}
+
+/** A record about what was removed and can be restored. */
+function trashLine({ kind, name, top, atMs }: Record<string, unknown>, id: string): RegistryLine | undefined {
+  if (kind === 'binned' && isCount(atMs)) return { kind, id, atMs }
+  if (kind === 'unbinned' && typeof name === 'string') return { kind, id, name }
+  if (kind === 'trashed' && typeof name === 'string' && isCount(atMs)) return { kind, id, name, atMs }
+  if (typeof top !== 'string' || !isViewId(top)) return undefined
+  if (kind === 'untrashed' && typeof name === 'string') return { kind, id, top, name }
+  return kind === 'emptied' ? { kind, id, top } : undefined
+}
+
+function listIn<T>(value: unknown, read: (each: unknown) => T | undefined): T[] {
+  return Array.isArray(value) ? value.map(read).filter((each) => each !== undefined) : []
 }
 
 function withKind(kind: 'frozen', record: FreezeRecord | undefined): RegistryLine | undefined {

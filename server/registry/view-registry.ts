@@ -6,6 +6,7 @@ import { makeDirectory } from '../make-directory.ts'
 import { sync } from '../whole-file.ts'
 import type { LayerVersions } from './layer-versions.ts'
 import { SharedTurns } from './shared-turns.ts'
+import { ViewBin } from './view-bin.ts'
 import {
   claimViews,
   deleteUnfinished,
@@ -18,7 +19,7 @@ import {
 import { ViewIndex } from './view-index.ts'
 import { ViewLayers } from './view-layers.ts'
 import { foldedName, viewNameError } from './view-name.ts'
-import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './view-record.ts'
+import { decodeLine, encodeLine, isAboutLayers, type RegistryLine, type ViewRecord } from './view-record.ts'
 
 /** The file of the registry, in the directory of the template. */
 const FILE = 'views'
@@ -30,7 +31,9 @@ const SYNCED_AT_ONCE = 4
 const MOST_NAMED = 20
 
 /** The views of one template, by name and id. */
-export type Registry = Omit<Pick<ViewRegistry, keyof ViewRegistry>, 'layers'> & {
+export type Registry = Omit<Pick<ViewRegistry, keyof ViewRegistry>, 'layers' | 'bin'> & {
+  /** Removed views that can be restored; undefined for views that are not kept. */
+  readonly bin: ViewBin | undefined
   /** The frozen layers and snapshots; undefined for views that are not kept. */
   readonly layers: ViewLayers | undefined
 }
@@ -46,6 +49,8 @@ export class ViewRegistry extends ViewIndex {
   readonly #journal: JournalFile
   readonly #release: () => void
   readonly layers: ViewLayers
+  /** Removed views that can be restored. */
+  readonly bin: ViewBin
   /** Views whose directories are being deleted, with their orders. */
   readonly #leaving = new Map<string, number>()
   /** New views that may not be durable yet, and those of them that are not in the file yet. */
@@ -65,10 +70,24 @@ export class ViewRegistry extends ViewIndex {
     this.layers = new ViewLayers({
       ...{ directory: parts.directory, log: parts.log },
       byId: (id) => this.byId(id),
-      list: () => this.list(),
+      list: () => this.#all(),
       replace: (view) => this.put(view),
       append: (line) => this.#append(line),
     })
+    this.bin = new ViewBin({
+      takeOut: ({ id, name }) => {
+        this.dropId(id)
+        this.freeName(name)
+      },
+      put: (view) => this.put(view),
+      append: (line) => this.#append(line),
+    })
+  }
+
+  /** The views, with those that were removed and can be restored. */
+  *#all(): Iterable<ViewRecord> {
+    yield* this.list()
+    for (const { view } of this.bin.list()) yield view
   }
 
   /** Reads the registry of a template. Creates the directory if it is missing. @throws OptionError another server uses it, or it cannot be used */
@@ -92,7 +111,7 @@ export class ViewRegistry extends ViewIndex {
 
   /** Whether a view had this id since the registry was opened, or has it. */
   knows(id: string): boolean {
-    return this.byId(id) !== undefined || this.#leaving.has(id)
+    return this.byId(id) !== undefined || this.#leaving.has(id) || this.bin.has(id)
   }
 
   /** Adds a view, whose directory and record must be there. */
@@ -150,6 +169,12 @@ export class ViewRegistry extends ViewIndex {
   /** Takes a view out; its name can be used again. Call `erase` when it is closed. */
   async remove(view: ViewRecord): Promise<void> {
     const { id, name, order } = view
+    if (this.bin.has(id)) {
+      await this.#append({ kind: 'removed', id, order })
+      this.bin.drop(id)
+      this.#leaving.set(id, order)
+      return
+    }
     this.dropId(id)
     this.#leaving.set(id, order)
     try {
@@ -254,7 +279,7 @@ export class ViewRegistry extends ViewIndex {
     }
     await this.#takeIn(await viewDirectories(this.#directory))
     this.#journal.keepShort({
-      count: () => this.size + this.#leaving.size + this.layers.size,
+      count: () => this.size + this.#leaving.size + this.layers.size + 2 * this.bin.size,
       records: () => this.#records(),
       failed: (error) => this.#log.warn({ err: error, directory: this.#directory }, 'the registry was not rewritten'),
     })
@@ -272,13 +297,21 @@ export class ViewRegistry extends ViewIndex {
       this.put(line.view)
       return
     }
-    if (line.kind === 'frozen' || line.kind === 'layer' || line.kind === 'forgotten') {
+    if (isAboutLayers(line)) {
       this.layers.replay(line)
       return
     }
     const view = this.byId(line.id)
     if (line.kind === 'on') {
       if (view !== undefined) this.put({ ...view, versions: line.versions, due: line.due })
+      return
+    }
+    if (line.kind === 'binned') {
+      if (view) this.bin.replayTake(view, line.atMs)
+      return
+    }
+    if (line.kind === 'unbinned') {
+      this.bin.replayRestore(line.id, line.name)
       return
     }
     if (line.kind === 'renamed') {
@@ -288,6 +321,7 @@ export class ViewRegistry extends ViewIndex {
       return
     }
     this.pastOrder(line.order)
+    this.bin.drop(line.id)
     if (view !== undefined) {
       this.dropId(view.id)
       this.freeName(view.name)
@@ -343,6 +377,11 @@ export class ViewRegistry extends ViewIndex {
 
   *#records(): Iterable<string> {
     for (const layer of this.layers.records) yield encodeLine({ kind: 'layer', layer })
+    // First, because others may have their names now.
+    for (const { view, removedMs } of [...this.bin.list()]) {
+      yield encodeLine({ kind: 'made', view })
+      yield encodeLine({ kind: 'binned', id: view.id, atMs: removedMs })
+    }
     for (const view of [...this.list()]) if (!this.#unwritten.has(view.id)) yield encodeLine({ kind: 'made', view })
     for (const [id, order] of [...this.#leaving]) yield encodeLine({ kind: 'removed', id, order })
   }

@@ -29,6 +29,8 @@ export interface ViewDescription {
   readonly directory: string
   /** Why it could not be opened when that was last tried. */
   readonly failure?: string
+  /** Whether it was removed and can be restored. */
+  readonly trashed?: boolean
   /** Its usage and limits; only for `show`, and only with a quota. */
   readonly quota?: QuotaState & QuotaLimits
   /** Its project in the quotas of the file system, if that applies its limits; only for `show`. */
@@ -53,6 +55,7 @@ export async function executeOrder(
   if (verb === 'remove') {
     await template.remove(found)
     await removed(found.record.id)
+    if (template.settings.trashMs) return [{ ...described, trashed: true }]
   }
   return verb === 'show'
     ? [{ ...described, ...(await quotaOf(templates, template, found)), ...(await userOf(templates, template, found)) }]

@@ -82,7 +82,7 @@ async function viewCommand(verb: 'show' | 'remove', view: string): Promise<strin
     printed += text
   }
   const status = await askForViews(
-    { verb, view, to: undefined, json: verb === 'show', pid: undefined, stateDir: '/tmp/state' },
+    { verb, view, to: undefined, yes: true, json: verb === 'show', pid: undefined, stateDir: '/tmp/state' },
     { print, printError: print },
   )
   if (status !== 0) throw new Error(`view ${verb} ${view}: ${printed}`)

@@ -79,6 +79,7 @@ const TYPES = [
     'Errno',
     'FileType',
     'Foreseen',
+    'FreshUpper',
     'Inode',
     'Journal',
     'ListeningAddress',

@@ -81,7 +81,7 @@ t.test('a view that a command has made, and nobody has used, ends too', AS_ROOT,
   while (viewsIn(join(all.dir, 'views')).length > 0) await pause(200)
   t.same(await shown(all, 'list'), [])
   t.match(await shown(all, 'create', 'course/bin'), { path: 'course/bin' })
-  await shown(all, 'remove', 'course/bin')
+  await shown(all, 'remove', 'course/bin', '--yes')
   while (viewsIn(join(all.dir, 'views')).length > 0) await pause(50)
 })
 

@@ -101,7 +101,7 @@ t.test('views that a client was told of outlive a kill while others are made and
     const removed = `user${round}-${0}`
     const handle = known.get(removed)
     if (handle === undefined) continue
-    await run(['view', 'remove', `course/${removed}`, '--state-dir', join(dir, 'state')])
+    await run(['view', 'remove', `course/${removed}`, '--yes', '--state-dir', join(dir, 'state')])
     known.delete(removed)
     t.equal((await all.nfs.getattr(handle)).status, STATUS.STALE)
   }

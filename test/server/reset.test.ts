@@ -36,7 +36,10 @@ t.test('a view is compared with its snapshots, and reset while clients use it', 
   t.match(await command('diff', 'course/daemon@tuesday'), { status: 2, stderr: /has no snapshot "tuesday"/ })
 
   t.match(await command('reset', 'course/daemon'), { status: 2, stderr: /asks before it changes anything; add --yes/ })
-  t.match(await command('reset', 'course/daemon', 'sub', '--yes'), { status: 2, stderr: /takes no further word/ })
+  t.match(await command('reset', 'course/daemon', '--aside', '--yes'), {
+    status: 2,
+    stderr: /goes with paths of reset/,
+  })
   const reset = await command('reset', 'course/daemon', '--yes')
   t.match(reset, { status: 0, stdout: /^reset course\/daemon; what was there before is course\/daemon@before-reset-/ })
   t.equal((await dav('GET', '/course/~daemon/welcome.txt')).body, 'welcome', 'clients see the material')
@@ -52,4 +55,53 @@ t.test('a view is compared with its snapshots, and reset while clients use it', 
   t.match(await command('reset', 'course/daemon', '--yes', '--drop'), { stdout: /what was there before is gone\n$/ })
   t.match((await command('snapshots', 'course/daemon')).stdout, /monday/)
   t.equal((await dav('GET', '/course/~daemon/sub/a.txt')).body, 'A')
+})
+
+t.test('paths are reset, restored and deduplicated under clients of both doors', AS_ROOT, async (t) => {
+  const { dir, nfs, dav } = await course(t, { more: 'create = true\nkeep = ["/keep"]\nephemeral = ["/sub"]' })
+  const command = (...words: string[]) => run([...words, '--state-dir', join(dir, 'state')])
+  const daemon = nfs.as(DAEMON.uid)
+  const root = await daemon.mount('/course/daemon')
+  await dav('PUT', '/course/~daemon/welcome.txt', { body: 'monday' })
+  const welcome = await daemon.walk(root, 'welcome.txt')
+  await dav('PUT', '/course/~daemon/new', { body: 'new' })
+  await command('snapshot', 'course/daemon', 'monday')
+  await daemon.write(welcome, 0, Buffer.from('tuesday'), 0)
+  await dav('DELETE', '/course/~daemon/sub/a.txt')
+  const read = async () => (await daemon.read(welcome, 0, 100)).data?.toString()
+
+  t.match(await command('reset', 'course/daemon', 'welcome.txt'), { status: 2, stderr: /add --yes/ })
+  const reset = await command('reset', 'course/daemon', 'welcome.txt', 'sub', '--aside', '--yes')
+  t.match(reset, {
+    status: 0,
+    stdout: /^put back 2 objects in course\/daemon; what was there before is course\/daemon@/,
+  })
+  t.equal(await read(), 'welcome', 'the handle stays, and shows what the material contains')
+  t.equal((await dav('GET', '/course/~daemon/sub/a.txt')).body, 'A')
+  t.equal((await dav('GET', '/course/~daemon/new')).body, 'new', 'what was not named stays')
+  const beside = /copies of it are at (\S+)\n$/.exec(reset.stdout)![1]!
+  t.equal((await dav('GET', `/course/~daemon/${beside}`)).body, 'tuesday')
+  t.equal((await daemon.write(welcome, 0, Buffer.from('WELCOME'), 2)).status, STATUS.OK, 'and can be written')
+  t.equal((await dav('GET', '/course/~daemon/welcome.txt')).body, 'WELCOME')
+
+  const restored = await command('restore', 'course/daemon@monday', '/welcome.txt', '--yes', '--drop', '--json')
+  t.match(JSON.parse(restored.stdout), { count: 1, path: 'course/daemon' })
+  t.equal(await read(), 'monday')
+  t.match(await command('restore', 'course/daemon@monday', 'welcome.txt', '--yes'), {
+    stdout: 'nothing differs there, so nothing was changed in course/daemon\n',
+  })
+  t.match(await command('restore', 'course/daemon@monday', '--yes'), {
+    status: 2,
+    stderr: /needs the paths to put back/,
+  })
+  t.match(await command('dedupe', 'course/daemon'), { status: 0, stdout: /^dropped 0 files of 0 bytes/ })
+
+  await dav('MKCOL', '/course/~daemon/keep')
+  await dav('PUT', '/course/~daemon/keep/notes', { body: 'notes' })
+  t.match(await command('reset', 'course/daemon', '--yes'), { status: 0 })
+  t.equal((await dav('GET', '/course/~daemon/keep/notes')).body, 'notes', 'the rules of the template')
+  t.equal((await dav('GET', '/course/~daemon/sub/a.txt')).status, 404)
+  t.equal((await dav('GET', '/course/~daemon/sub/')).status, 200)
+  t.equal((await dav('GET', '/course/~daemon/welcome.txt')).body, 'welcome')
+  t.equal((await daemon.getattr(welcome)).status, STATUS.STALE, 'the file that an upload made has gone')
 })

@@ -130,7 +130,7 @@ t.test('views that are closed count, also after a kill, a rename and a removal',
   t.equal(await put(second, '/notes/~daemon/d', 65 * KiB), 204, 'a renamed view counts for its new user')
   t.equal(await put(second, '/course/~bin/e', 36 * KiB), 507)
   t.equal(await put(second, '/course/~bin/e', 35 * KiB), 201)
-  t.equal((await view('remove', 'notes/daemon')).status, 0)
+  t.equal((await view('remove', 'notes/daemon', '--yes')).status, 0)
   t.equal(await put(second, '/notes/~daemon/d', 100 * KiB), 201, 'a removed view does not count')
 
   const text = readFileSync(join(first.dir, 'o.toml'), 'utf8')

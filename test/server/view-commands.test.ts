@@ -30,7 +30,8 @@ t.test('views are made, listed, renamed and removed while the server runs', AS_R
   t.same(await daemon.mount('/course/other'), root)
   t.equal((await dav('GET', '/course/~other/f')).status, 200)
 
-  t.match(await view('remove', 'course/other'), { status: 0, stdout: /^removed course\/other / })
+  t.match(await view('remove', 'course/other'), { status: 2, stderr: /asks before it changes anything; add --yes/ })
+  t.match(await view('remove', 'course/other', '--yes'), { status: 0, stdout: /^removed course\/other / })
   t.equal((await daemon.getattr(file)).status, STATUS.STALE)
   t.notOk(existsSync(shown.directory), 'its directory is gone')
   t.equal((await view('create', 'course/daemon')).status, 0)
@@ -54,7 +55,7 @@ t.test('what cannot be done is refused, with the mend', AS_ROOT, async (t) => {
   t.same(await view('create', 'course/bin'), [0, ''])
   t.match(await view('rename', 'course/bin', 'Daemon'), [2, /course\/Daemon differs from course\/daemon only in case/])
   t.match(await view('create', 'course/games'), [2, /course has 2 views already; remove one, or raise max_views/])
-  t.match(await view('remove', 'course/games'), [2, /there is no view course\/games/])
+  t.match(await view('remove', 'course/games', '--yes'), [2, /there is no view course\/games/])
   t.match(await view('rename', 'course/bin'), [2, /rename needs the new name/])
   t.match(await view('delete', 'course/bin'), [2, /word after view/])
   for (const name of ['..', 'a/b', 'a\u0001b', 'x'.repeat(300), '~daemon', ' daemon', 'jose\u0301'])

@@ -26,13 +26,17 @@ export async function viewOrders(server: Started, stateDir: string): Promise<Ask
 /** The same for snapshots. */
 export async function snapshotOrders(server: Started, stateDir: string): Promise<AskSnapshots> {
   const ask = await verbs(server, stateDir)
-  return async ({ verb, view, name, drop = false }) => {
+  return async ({ verb, view, name = '', paths = [], drop = false }) => {
     if (verb === 'list') return await ask('snapshot list', { view })
-    if (verb === 'take') return [await ask('snapshot take', { view, ...(name !== undefined && { name }) })]
+    if (verb === 'take') return [await ask('snapshot take', { view, ...(name !== '' && { name }) })]
     if (verb === 'remove') return [await ask('snapshot remove', { view })]
-    if (verb === 'fork') return [await ask('view fork', { view, name: name ?? '' })]
+    if (verb === 'fork') return [await ask('view fork', { view, name })]
     if (verb === 'squash') return [await ask('view squash', { view })]
-    return [await ask(`view ${verb}`, { view, drop })]
+    if (verb === 'dedupe') return [await ask('view dedupe', { view })]
+    if (verb === 'merge') return [await ask('view merge', { view, name })]
+    if (verb === 'restore') return [await ask('view restore', { view, paths, drop })]
+    if (verb === 'reset') return [await ask('view reset', { view, paths, drop })]
+    return [await ask('view rollback', { view, drop })]
   }
 }
 

@@ -141,17 +141,18 @@ function grantBy(rule: ExportRule | undefined, peer: Peer, credential: Credentia
 export class MemberView implements ServedView {
   readonly member: NfsMember
   readonly template: NfsExport
-  readonly members = undefined
+  readonly members: NfsMembers | undefined
   readonly viewHi: number
   readonly view: number
   readonly fsidHi: number
   readonly fsidLo: number
   #overlay: Overlay | undefined
   /** The latest grant of the template, and what it is here. */
-  #grant: { readonly given: Grant; readonly here: Grant } | undefined
+  #grant: { readonly given: Grant; readonly asOwner: boolean; readonly here: Grant } | undefined
 
   constructor(member: NfsMember, template: NfsExport) {
     this.member = member
+    this.members = member.members
     this.template = template
     this.viewHi = member.viewHi
     this.view = member.view
@@ -187,11 +188,14 @@ export class MemberView implements ServedView {
   }
 
   #inView(given: Grant | undefined, peer: Peer): Grant | undefined {
-    if (given === undefined || (!given.asOwner && !this.member.isOf(peer))) return given
-    if (this.#grant?.given !== given) {
+    const asOwner = given?.asOwner === true || this.member.isOf(peer)
+    const readOnly = this.member.readOnly === true
+    if (given === undefined || (!asOwner && !readOnly)) return given
+    if (this.#grant?.given !== given || this.#grant.asOwner !== asOwner) {
       const { uid, gid } = this.member.owner
       const groups = given.cred.uid === uid ? given.cred.groups : []
-      this.#grant = { given, here: { ...given, cred: { uid, gid, groups } } }
+      const here = { ...given, ...(asOwner && { cred: { uid, gid, groups } }), readOnly: readOnly || given.readOnly }
+      this.#grant = { given, asOwner, here }
     }
     return this.#grant.here
   }

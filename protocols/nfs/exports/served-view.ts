@@ -28,6 +28,12 @@ export interface NfsMember extends ViewNumber {
   readonly order: number
   /** Whose the view is. */
   readonly owner: Pick<Cred, 'uid' | 'gid'>
+  /** Whether nobody may change it. */
+  readonly readOnly?: boolean
+  /** Set if it only leads to further views: those in it. */
+  readonly members?: NfsMembers | undefined
+  /** The view to which a name (bytes) of its root leads that listings do not show; undefined if there is none. The view itself comes first if it has that name. */
+  hidden?(name: string): NfsMember | undefined
   /** Whether a caller may use it. */
   admits(cred: Cred, caller: NfsCaller): boolean
   /** Whether a caller has the certificate of its owner. */

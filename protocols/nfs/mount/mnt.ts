@@ -1,7 +1,7 @@
 import { type Errno, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
 import type { NfsExport } from '../exports/export-table.ts'
 import { OWN_VIEW, type ViewNumber } from '../exports/file-handle.ts'
-import type { Grant, ServedView } from '../exports/served-view.ts'
+import type { Grant, NfsCaller, NfsMember, ServedView } from '../exports/served-view.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { AUTH_SYS } from '../rpc/constants.ts'
 import {
@@ -94,21 +94,35 @@ async function mountMember(
   context: MountContext,
   call: RpcCall,
   path: string,
-  { served, rest: [name = '', ...names] }: { served: NfsExport; rest: readonly string[] },
+  { served, rest: [name = '', ...below] }: { served: NfsExport; rest: readonly string[] },
 ): Promise<void> {
   const { peer } = call
-  const member = await served.members!.find(name, peer, true)
-  if (member === undefined) return refuse(call, MNT3ERR_NOENT)
+  const made = await served.members!.find(name, peer, true)
+  if (made === undefined) return refuse(call, MNT3ERR_NOENT)
+  const { member, names } = await innermost(made, below, peer)
   const view = context.exports.memberView(member, served)
   const grant = view.grant(call.peer, call.credential)
   if (grant === undefined || ((names.length > 0 || peer.identity !== undefined) && !member.admits(grant.cred, peer)))
     return refuse(call, MNT3ERR_ACCES)
   await view.use()
   try {
-    await answer(context, call, path, { view, names, above: [served.name, name] }, grant)
+    const way = below.slice(0, below.length - names.length)
+    await answer(context, call, path, { view, names, above: [served.name, name, ...way] }, grant)
   } finally {
     member.release()
   }
+}
+
+/** The last view on the way from a view along names that lead from it to others, and the names that are left. */
+async function innermost(
+  member: NfsMember,
+  names: readonly string[],
+  caller: NfsCaller,
+): Promise<{ member: NfsMember; names: readonly string[] }> {
+  const [first, ...rest] = names
+  if (first === undefined) return { member, names }
+  const inner = member.members ? await member.members.find(first, caller, false) : member.hidden?.(first)
+  return inner ? await innermost(inner, rest, caller) : { member, names }
 }
 
 /** A directory to mount: its names in a view, and those of the path that lead to the view. */

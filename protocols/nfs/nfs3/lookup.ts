@@ -1,5 +1,6 @@
 import { after, type Inode, type LookupAttrs, type MaybePromise } from '../../../overlay-core/index.ts'
-import type { NfsExport } from '../exports/export-table.ts'
+import { MemberView, type NfsExport } from '../exports/export-table.ts'
+import type { NfsMember } from '../exports/served-view.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { POST_OP_ATTR_BYTES } from './constants.ts'
 import type { Nfs3Call } from './nfs3-call.ts'
@@ -26,7 +27,21 @@ function lookUp(call: Nfs3Call, dir: Inode, name: string): MaybePromise<void> {
     name === '.' || name === '..'
       ? dots(call, dir, name, asked)
       : call.served.overlay.lookup(call.cred, dir, name, asked)
-  return found instanceof Promise ? found.then((inode) => answer(call, inode, asked)) : answer(call, found, asked)
+  if (found instanceof Promise) return found.then((inode) => answerOrHidden(call, dir, name, inode, asked))
+  return answerOrHidden(call, dir, name, found, asked)
+}
+
+/** Answers, or leads to a view behind a name that listings do not show. */
+function answerOrHidden(
+  call: Nfs3Call,
+  dir: Inode,
+  name: string,
+  found: Inode | undefined,
+  asked: LookupAttrs,
+): MaybePromise<void> {
+  const { member, overlay } = call.served
+  const hidden = found === undefined && dir === overlay.root ? member?.hidden?.(name) : undefined
+  return hidden ? answerMember(call, dir, hidden) : answer(call, found, asked)
 }
 
 function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: LookupAttrs): void {
@@ -43,10 +58,15 @@ function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: Loo
 
 /** A view in the root of its template. Views that the caller may not use do not exist for it. */
 async function lookUpView(call: Nfs3Call, dir: Inode, name: string): Promise<void> {
+  const { served, rpc } = call
+  await answerMember(call, dir, await served.members!.find(name, rpc.peer, false))
+}
+
+async function answerMember(call: Nfs3Call, dir: Inode, member: NfsMember | undefined): Promise<void> {
   const { served, rpc, context } = call
-  const member = await served.members!.find(name, rpc.peer, false)
   const dirAttr = await call.overlay.getattr(dir)
-  const view = member && context.exports.memberView(member, served as NfsExport)
+  const template = served instanceof MemberView ? served.template : (served as NfsExport)
+  const view = member && context.exports.memberView(member, template)
   const grant = view?.grant(rpc.peer, rpc.credential)
   if (view === undefined || grant === undefined || !view.member.admits(grant.cred, rpc.peer))
     return answer(call, undefined, { attr: undefined, dirAttr })

@@ -78,6 +78,11 @@ export function text(description: string): Schema {
   return { type: 'string', description }
 }
 
+/** A list of texts, described. */
+export function listOfTexts(description: string): Schema {
+  return { type: 'array', description, items: { type: 'string' } }
+}
+
 /** A whole number from 0, described. */
 export function count(description: string): Schema {
   return { type: 'integer', minimum: 0, description }

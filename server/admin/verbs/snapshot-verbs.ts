@@ -1,6 +1,7 @@
+import type { Deduplicated } from '../../registry/dedupe.ts'
 import type { SnapshotDescription, SnapshotOrder } from '../../registry/snapshot-requests.ts'
 import type { Squashed } from '../../registry/squashes.ts'
-import { count, flag, listOf, objectOf, text, time } from '../api/schema.ts'
+import { count, flag, listOf, listOfTexts, objectOf, text, time } from '../api/schema.ts'
 import { type VerbContext, verb } from '../api/verb.ts'
 import { VIEW_PATH } from './view-verbs.ts'
 
@@ -17,8 +18,18 @@ const SNAPSHOT = objectOf<SnapshotDescription>(
       after: count('Frozen layers after.'),
     }).schema,
     directory: text('The directory of a fork.'),
+    count: count('How many objects were put back.'),
+    beside: listOfTexts('Where copies of what was at the paths are, in the view.'),
+    dropped: objectOf<Deduplicated>({
+      count: count('Files and symlinks dropped from the upper.'),
+      bytes: count('Their sizes together.'),
+    }).schema,
+    lowerdir: listOfTexts('The layers below the upper of a fork, topmost first.'),
+    userxattr: flag('Whether its marks are `user.overlay.*`.'),
+    ends: time('When a fork ends by itself.'),
   },
-  ...(['inUse', 'aside', 'released', 'layers', 'directory'] as const),
+  ...(['inUse', 'aside', 'released', 'layers', 'directory', 'count'] as const),
+  ...(['beside', 'dropped', 'lowerdir', 'userxattr', 'ends'] as const),
 )
 
 const SNAPSHOT_PATH = text('The snapshot: `TEMPLATE/NAME@SNAPSHOT`.')
@@ -27,6 +38,22 @@ const DROP = flag('Lets go of what the view contains now, instead of keeping it 
 async function only({ server }: VerbContext, order: SnapshotOrder): Promise<SnapshotDescription> {
   const [found] = await server.changeSnapshots(order)
   return found as SnapshotDescription
+}
+
+const PATHS = listOfTexts('Paths from the root of the view.')
+const BESIDE = flag('Copies what is at each path beside it.')
+
+interface Paths extends Back {
+  readonly paths?: readonly string[]
+  readonly beside?: boolean
+}
+
+interface Fork {
+  readonly view: string
+  readonly name: string
+  readonly ttlMs?: number
+  readonly ephemeral?: boolean
+  readonly sameOwner?: boolean
 }
 
 export interface Back {
@@ -77,22 +104,64 @@ export const SNAPSHOT_VERBS = [
   }),
   verb({
     name: 'view reset',
-    summary: 'Takes all changes of a view back.',
+    summary: 'Takes all changes of a view back, or those at some paths.',
     changes: true,
     answer: 'result',
-    order: objectOf<Back>({ view: VIEW_PATH, drop: DROP }, 'drop'),
+    order: objectOf<Paths>(
+      { view: VIEW_PATH, paths: PATHS, beside: BESIDE, drop: DROP },
+      ...(['paths', 'beside', 'drop'] as const),
+    ),
     result: SNAPSHOT,
     run: (context, order) => only(context, { verb: 'reset', ...order }),
+  }),
+  verb({
+    name: 'view restore',
+    summary: 'Gives paths of a view the content that they had at a snapshot.',
+    changes: true,
+    answer: 'result',
+    order: objectOf<Paths & { readonly paths: readonly string[] }>(
+      { view: SNAPSHOT_PATH, paths: PATHS, beside: BESIDE, drop: DROP },
+      ...(['beside', 'drop'] as const),
+    ),
+    result: SNAPSHOT,
+    run: (context, order) => only(context, { verb: 'restore', ...order }),
+  }),
+  verb({
+    name: 'view dedupe',
+    summary: 'Drops files from the upper of a view that equal what is below them.',
+    changes: true,
+    answer: 'job',
+    order: objectOf<{ readonly view: string }>({ view: VIEW_PATH }),
+    result: SNAPSHOT,
+    run: (context, { view }) => only(context, { verb: 'dedupe', view }),
+  }),
+  verb({
+    name: 'view merge',
+    summary: 'Gives a view what was changed in a fork of it.',
+    changes: true,
+    answer: 'result',
+    order: objectOf<{ readonly view: string; readonly name: string }>({
+      view: text('The fork: `TEMPLATE/NAME`.'),
+      name: text('The view that gets its changes: `TEMPLATE/NAME`.'),
+    }),
+    result: SNAPSHOT,
+    run: (context, order) => only(context, { verb: 'merge', ...order }),
   }),
   verb({
     name: 'view fork',
     summary: 'Makes a view with the present content of another one.',
     changes: true,
     answer: 'result',
-    order: objectOf<{ readonly view: string; readonly name: string }>({
-      view: VIEW_PATH,
-      name: text('The name of the new view.'),
-    }),
+    order: objectOf<Fork>(
+      {
+        view: VIEW_PATH,
+        name: text('The name of the new view.'),
+        ttlMs: count('How long it exists, in ms; by default until it is removed.'),
+        ephemeral: flag('Whether it ends when nobody has used it for its idle time.'),
+        sameOwner: flag('Whether it belongs to the owner of the view, whatever its name.'),
+      },
+      ...(['ttlMs', 'ephemeral', 'sameOwner'] as const),
+    ),
     result: SNAPSHOT,
     run: (context, order) => only(context, { verb: 'fork', ...order }),
   }),

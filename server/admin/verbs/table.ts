@@ -8,6 +8,7 @@ import { REBASE_VERBS } from './rebase-verbs.ts'
 import { SERVER_VERBS } from './server-verbs.ts'
 import { SNAPSHOT_VERBS } from './snapshot-verbs.ts'
 import { TOKEN_VERBS } from './token-verbs.ts'
+import { TRASH_VERBS } from './trash-verbs.ts'
 import { USAGE_VERBS } from './usage-verbs.ts'
 import { VIEW_VERBS } from './view-verbs.ts'
 
@@ -16,6 +17,7 @@ const TABLE = [
   ...SERVER_VERBS,
   ...VIEW_VERBS,
   ...SNAPSHOT_VERBS,
+  ...TRASH_VERBS,
   ...DIFFERENCE_VERBS,
   ...TOKEN_VERBS,
   ...LAYER_VERBS,

@@ -1,5 +1,5 @@
 import type { ViewDescription, ViewOrder } from '../../registry/view-requests.ts'
-import { count, listOf, objectOf, oneOf, type Schema, text, time } from '../api/schema.ts'
+import { count, flag, listOf, objectOf, oneOf, type Schema, text, time } from '../api/schema.ts'
 import { type VerbContext, verb } from '../api/verb.ts'
 
 /** The usage and limits of a view or user. */
@@ -43,8 +43,9 @@ const VIEW = objectOf<ViewDescription>(
     quota: QUOTA,
     project: count('Its project in the quotas of the file system.'),
     user: QUOTA,
+    trashed: flag('Whether it was removed and can be restored.'),
   },
-  ...(['failure', 'quota', 'project', 'user'] as const),
+  ...(['failure', 'quota', 'project', 'user', 'trashed'] as const),
 )
 
 /** Names a view of a template. */
