@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathOfVersion } from '../../server/layers/version-record.ts'
 import { Random } from '../differential/random.ts'
 import type { Handle } from '../helpers/nfs-client.ts'
 import { DavDoor, NfsDoor } from './doors.ts'
@@ -26,6 +27,8 @@ export interface ClassReport {
   readonly refused: number
   readonly interrupted: number
   readonly kills: number
+  /** Paths that a student and the new version of the course have both changed. */
+  readonly conflicts: number
   /** The differences of all views at the end, which were compared. */
   readonly differences: number
 }
@@ -35,7 +38,7 @@ const RESETS = 3
 
 /**
  * A class works on a course: each student edits at random over WebDAV or NFS, also more than the quota allows. In two of three lessons the server is killed. Between them three views are
- * reset, one is rolled back, one is forked, and one is squashed. At the end the diff of each view is exactly what its student did, and the course is unchanged.
+ * reset, one is rolled back, one is forked, one is squashed, and all get a new version of the course. At the end the diff of each view is exactly what its student did, and the first version of the course is unchanged.
  */
 export async function holdClass(size: ClassSize, say: (text: string) => void = () => undefined): Promise<ClassReport> {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-class-'))
@@ -53,7 +56,8 @@ class Class implements School {
   readonly #server: Server
   readonly #say: (text: string) => void
   readonly #random: Random
-  readonly #material: Material
+  /** The present version of the course. */
+  #material: Material
   readonly #size: ClassSize
   readonly #students: Student[] = []
   readonly #byNfs = new Set<string>()
@@ -65,6 +69,8 @@ class Class implements School {
   #killing: Promise<void> | undefined
   #kills = 0
   #differences = 0
+  #conflicts = 0
+  #forked: Work | undefined
 
   constructor(dir: string, server: Server, size: ClassSize, say: (text: string) => void) {
     this.#dir = dir
@@ -72,7 +78,7 @@ class Class implements School {
     this.#size = size
     this.#say = say
     this.#random = new Random(size.seed)
-    this.#material = new Material(size.files)
+    this.#material = Material.first(size.files)
     for (let i = 0; i < size.davStudents + size.nfsStudents; i++) {
       const name = `student${i}`
       this.#students.push(new Student(name, this.#random.fork(), this.#material, this))
@@ -92,19 +98,21 @@ class Class implements School {
   }
 
   async hold(): Promise<ClassReport> {
-    makeCourse(this.#dir, this.#material)
-    const before = hashOf(join(this.#dir, 'material'))
+    await makeCourse(this.#dir, this.#material)
+    const version = pathOfVersion(join(this.#dir, 'layers'), 'material', '1')
+    const before = hashOf(version)
     await this.#server.start()
     await this.#lesson('first', true)
     const first = await this.#betweenFirstAndSecond()
     await this.#lesson('second', false)
     const kept = await this.#betweenSecondAndThird(first)
+    const after = await this.#publish()
     await this.#lesson('third', true)
     for (const { name, work } of this.#students) await this.#compare(`course/${name}`, work.lines())
-    for (const [view, lines] of kept) await this.#compare(view, lines)
+    for (const [view, lines] of [...kept, ...after]) await this.#compare(view, lines)
     for (const student of this.#students) await student.close()
     await this.#server.stop()
-    if (hashOf(join(this.#dir, 'material')) !== before) this.#faults.push('the course has changed')
+    if (hashOf(version) !== before) this.#faults.push('the first version of the course has changed')
     const sum = (of: (student: Student) => number) => this.#students.reduce((all, student) => all + of(student), 0)
     return {
       faults: [...this.#students.flatMap(({ faults }) => faults), ...this.#faults],
@@ -112,6 +120,7 @@ class Class implements School {
       refused: sum(({ refused }) => refused),
       interrupted: sum(({ interrupted }) => interrupted),
       kills: this.#kills,
+      conflicts: this.#conflicts,
       differences: this.#differences,
     }
   }
@@ -150,7 +159,7 @@ class Class implements School {
     back.work = week1.copy()
     kept.set(`course/${back.name}@week-1`, week1.lines())
     await this.#server.order({ verb: 'fork', view: `course/${forked.name}`, name: 'forked' })
-    kept.set('course/forked', forked.work.lines())
+    this.#forked = forked.work.copy()
     for (let i = 0; i < 6; i++) {
       await this.#server.order({ verb: 'take', view: `course/${squashed.name}`, name: `day-${i}` })
       await squashed.editTimes(2)
@@ -164,6 +173,29 @@ class Class implements School {
       kept.set(aside as string, student.work.lines())
       student.work = student.work.afresh()
     }
+    return kept
+  }
+
+  /** The teacher publishes a new version of the course, on which all views are put; what students have changed stays. */
+  async #publish(): Promise<Map<string, Line[]>> {
+    const forked = this.#forked as Work
+    const moved = new Set([...this.#students.map(({ work }) => work), forked].flatMap((work) => work.moved))
+    const next = this.#material.next(this.#random, Math.ceil(this.#size.files / 4), moved)
+    const reports = await this.#server.publish(next)
+    for (const { view, state, error, conflictCount } of reports) {
+      if (state !== 'rebased') this.#faults.push(`${view} is ${state} after the rebase: ${error}`)
+      this.#conflicts += conflictCount
+    }
+    if (reports.length !== this.#students.length + 1) this.#faults.push(`${reports.length} views were rebased`)
+    const kept = new Map<string, Line[]>()
+    for (const { view, aside } of reports) {
+      const work = this.#students.find(({ name }) => view === `course/${name}`)?.work ?? forked
+      if (aside !== undefined) kept.set(aside, work.lines())
+    }
+    for (const student of this.#students) student.work = student.work.onto(next)
+    this.#material = next
+    kept.set('course/forked', forked.onto(next).lines())
+    this.#say(`a new version is published: ${this.#conflicts} conflicts`)
     return kept
   }
 

@@ -11,9 +11,9 @@ const report = await holdClass(
   { davStudents: students - nfsStudents, nfsStudents, files: 20_000, edits: 30, seed },
   (text) => process.stdout.write(`${text}\n`),
 )
-const { faults, edits, refused, interrupted, kills, differences } = report
+const { faults, conflicts, edits, refused, interrupted, kills, differences } = report
 process.stdout.write(
-  `${edits} edits, ${refused} refused by quotas, ${interrupted} interrupted by ${kills} kills; ${differences} differences compared\n`,
+  `${edits} edits, ${refused} refused by quotas, ${interrupted} interrupted by ${kills} kills; ${conflicts} conflicts with the new version; ${differences} differences compared\n`,
 )
 for (const fault of faults.slice(0, 50)) process.stdout.write(`${fault}\n`)
 process.stdout.write(faults.length === 0 ? 'each view is as its student left it\n' : `${faults.length} faults\n`)

@@ -7,22 +7,52 @@ export function contentOf(text: string): string {
   return text.padEnd(CONTENT_BYTES, '.').slice(0, CONTENT_BYTES)
 }
 
-/** The files of the course, and what they contain. */
+/** A version of the course: its files, and what they contain. */
 export class Material {
   readonly paths: readonly string[]
   readonly directories: readonly string[]
+  /** Files that the teacher has changed in this version, or added. */
+  readonly #changed: ReadonlyMap<string, string>
+  readonly #all: ReadonlySet<string>
 
-  constructor(files: number) {
+  private constructor(paths: readonly string[], directories: readonly string[], changed: ReadonlyMap<string, string>) {
+    this.paths = paths
+    this.directories = directories
+    this.#changed = changed
+    this.#all = new Set(paths)
+  }
+
+  static first(files: number): Material {
     const directories = Math.ceil(files / FILES_IN_A_DIRECTORY)
-    this.directories = Array.from({ length: directories }, (_, at) => `unit${Math.floor(at / 20)}/lesson${at % 20}`)
-    this.paths = Array.from(
+    const names = Array.from({ length: directories }, (_, at) => `unit${Math.floor(at / 20)}/lesson${at % 20}`)
+    const paths = Array.from(
       { length: files },
-      (_, at) => `${this.directories[Math.floor(at / FILES_IN_A_DIRECTORY)]}/file${at % FILES_IN_A_DIRECTORY}.txt`,
+      (_, at) => `${names[Math.floor(at / FILES_IN_A_DIRECTORY)]}/file${at % FILES_IN_A_DIRECTORY}.txt`,
     )
+    return new Material(paths, names, new Map())
+  }
+
+  /** The next version: some files are changed, removed and added, but none of `kept`. */
+  next(random: Random, count: number, kept: ReadonlySet<string>): Material {
+    const changed = new Map(this.#changed)
+    const removed = new Set<string>()
+    for (let i = 0; i < count; i++) {
+      const path = random.pick(this.paths)
+      if (kept.has(path)) continue
+      if (i % 4 === 0) removed.add(path)
+      else changed.set(path, contentOf(`the new course: ${path}`))
+    }
+    const added = Array.from({ length: count }, (_, i) => `${random.pick(this.directories)}/new-${i}.txt`)
+    for (const path of added) changed.set(path, contentOf(`new in the course: ${path}`))
+    return new Material([...this.paths.filter((path) => !removed.has(path)), ...added], this.directories, changed)
+  }
+
+  has(path: string): boolean {
+    return this.#all.has(path)
   }
 
   contentOf(path: string): string {
-    return contentOf(`the course: ${path}`)
+    return this.#changed.get(path) ?? contentOf(`the course: ${path}`)
   }
 }
 
@@ -60,6 +90,7 @@ export class Work {
   readonly #left: Set<string>
   #names = 0
 
+  /** @param from the work on an earlier version: what the student has done stays */
   constructor(material: Material, from?: Work) {
     this.#material = material
     this.#touched = new Map(from === undefined ? [] : from.#touched)
@@ -76,6 +107,19 @@ export class Work {
     const work = new Work(this.#material)
     work.#names = this.#names
     return work
+  }
+
+  /** After a rebase: a file that was moved before is another one than that of the new version. */
+  onto(material: Material): Work {
+    const work = new Work(material, this)
+    for (const [path, file] of work.#touched)
+      if (file.base !== path) work.#touched.set(path, { ...file, written: true })
+    return work
+  }
+
+  /** The files of the course that the student has moved. */
+  get moved(): string[] {
+    return [...this.#touched].flatMap(([path, { base }]) => (base !== undefined && base !== path ? [base] : []))
   }
 
   draw(random: Random, who: string): Edit {
@@ -106,7 +150,7 @@ export class Work {
   contentAt(path: string): string | undefined {
     const touched = this.#touched.get(path)
     if (touched !== undefined) return touched.content
-    return this.#left.has(path) || !this.#material.paths.includes(path) ? undefined : this.#material.contentOf(path)
+    return this.#left.has(path) || !this.#material.has(path) ? undefined : this.#material.contentOf(path)
   }
 
   /** The lines that a diff of the view must have. */
@@ -114,7 +158,7 @@ export class Work {
     const lines: Line[] = []
     const kept = new Set<string>()
     for (const [path, { content, base, written }] of this.#touched) {
-      if (base === undefined) lines.push(`added ${path}: ${content}`)
+      if (base === undefined || !this.#material.has(base)) lines.push(`added ${path}: ${content}`)
       else {
         kept.add(base)
         if (base !== path && written) lines.push(...apart(base, path, content))
@@ -122,7 +166,7 @@ export class Work {
         else if (content !== this.#material.contentOf(base)) lines.push(`changed ${path}: ${content}`)
       }
     }
-    for (const path of this.#left) if (!kept.has(path)) lines.push(`removed ${path}`)
+    for (const path of this.#left) if (!kept.has(path) && this.#material.has(path)) lines.push(`removed ${path}`)
     return lines.sort()
   }
 

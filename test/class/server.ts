@@ -1,30 +1,37 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { streamServer } from '../../server/config-server.ts'
 import type { DifferenceLine, LastLine } from '../../server/diff/view-differences.ts'
+import type { RebaseReport } from '../../server/rebase/report.ts'
 import type { SnapshotDescription, SnapshotOrder } from '../../server/registry/snapshot-requests.ts'
 import { readRunFiles } from '../../server/state-dir.ts'
-import { type Running, start } from '../server/launch.ts'
+import { LAUNCHER, plainly, type Running, start } from '../server/launch.ts'
 import { snapshotOrders } from '../server/view-orders.ts'
 import type { Line, Material } from './model.ts'
 
-/** Makes the course and its configuration in `dir`. */
-export function makeCourse(dir: string, material: Material): void {
+/** Writes a version of the course to `directory`. */
+export function writeMaterial(directory: string, material: Material): void {
   for (const path of material.paths) {
-    const file = join(dir, 'material', path)
+    const file = join(directory, path)
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, material.contentOf(path))
   }
-  execFileSync('chmod', ['-R', 'a+rwX', join(dir, 'material')])
+  execFileSync('chmod', ['-R', 'a+rwX', directory])
+}
+
+/** Makes the first version of the course and its configuration in `dir`. */
+export async function makeCourse(dir: string, material: Material): Promise<void> {
+  writeMaterial(join(dir, 'material'), material)
   writeFileSync(
     join(dir, 'o.toml'),
     `
-[layers.material]
-path = "material"
+[layers]
+directory = "layers"
 [stacks.course]
-layers = ["material"]
+layers = ["layer:material"]
 [views.course]
 stack = "course"
 upper = "per-user"
@@ -50,6 +57,14 @@ state_dir = "state"
 level = "warn"
 `,
   )
+  await overlayd(['layer', 'add', 'material', '--from', join(dir, 'material'), '--config', join(dir, 'o.toml')])
+}
+
+/** Runs a command to its end. @throws Error its exit status is not 0 */
+async function overlayd(words: readonly string[]): Promise<string> {
+  const { file, args, env } = plainly(process.execPath, LAUNCHER, ...words)
+  const { stdout } = await promisify(execFile)(file, args, { env, maxBuffer: 1 << 28 })
+  return stdout
 }
 
 /** A hash of everything in a tree: names, modes, times, contents. */
@@ -115,6 +130,16 @@ export class Server {
     return answer as SnapshotDescription
   }
 
+  /** Publishes a new version of the course, and puts all views on it. Returns the state of each. */
+  async publish(material: Material): Promise<readonly RebaseReport[]> {
+    const directory = join(this.#dir, 'material-2')
+    writeMaterial(directory, material)
+    const here = ['--state-dir', join(this.#dir, 'state')]
+    await overlayd(['layer', 'publish', 'material', '--from', directory, ...here])
+    await overlayd(['reload', ...here])
+    return JSON.parse(await overlayd(['rebase', 'course', '--yes', '--json', ...here]))
+  }
+
   /** What `overlayd diff` says of a view, as lines for comparison. */
   async diff(view: string): Promise<Line[]> {
     const [server] = (await readRunFiles(join(this.#dir, 'state'))).filter(
@@ -124,8 +149,9 @@ export class Server {
     const lines: Line[] = []
     let last: LastLine | undefined
     const failure = await streamServer(server, 'view diff', { view, contents: true }, (line) => {
-      if ('kind' in line) lines.push(lineOf(line))
-      else last = line
+      if (!('kind' in line)) last = line
+      // A copy without a change, which an interrupted edit has left, has the time of the earlier version of the course.
+      else if (line.kind !== 'changed' || line.aspects.some((aspect) => aspect !== 'time')) lines.push(lineOf(line))
     })
     if (failure !== undefined || last === undefined || 'error' in last)
       throw new Error(`diff of ${view}: ${failure ?? JSON.stringify(last)}`)

@@ -13,6 +13,7 @@ t.test(
     t.equal(report.kills, 2)
     t.ok(report.refused > 5, `${report.refused} edits were refused by the quota`)
     t.ok(report.interrupted > 0, `${report.interrupted} edits were interrupted`)
+    t.ok(report.conflicts > 0, `${report.conflicts} paths were changed by a student and the new version`)
     t.ok(report.differences > 200, `${report.differences} differences`)
   },
 )

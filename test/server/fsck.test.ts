@@ -5,7 +5,7 @@ import t from 'tap'
 import { AS_ROOT, course } from './course.ts'
 import { run } from './launch.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(400_000)
 
 t.test('a view is checked while its server runs, and repaired when it does not', AS_ROOT, async (t) => {
   const more = 'create = true\nowner = "1:1"\nquota = "10M"'

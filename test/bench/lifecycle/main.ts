@@ -16,7 +16,7 @@ const SIZES: readonly (readonly [changes: number, rounds: number])[] = [
   [1000, 7],
   [100_000, 3],
 ]
-/** The maximum of the median of a fork, in ms. */
+/** The maximum of the median processor time of a fork, in ms: elapsed time says nothing while others use the machine. */
 const FORK_BAR_MS = 20
 
 const { values } = parseArgs({ options: { on: { type: 'string' }, most: { type: 'string' } } })
@@ -38,6 +38,7 @@ try {
 }
 const { text, medianOf } = report(measured)
 process.stdout.write(text)
-const slow = [...measured.keys()].filter((changes) => medianOf(changes, 'fork').elapsedMs >= FORK_BAR_MS)
-if (slow.length > 0) process.stdout.write(`a fork takes ${FORK_BAR_MS} ms or more with ${slow.join(' and ')} changes\n`)
+const slow = [...measured.keys()].filter((changes) => medianOf(changes, 'fork').cpuMs >= FORK_BAR_MS)
+if (slow.length > 0)
+  process.stdout.write(`a fork takes ${FORK_BAR_MS} ms or more of processor time with ${slow.join(' and ')} changes\n`)
 process.exitCode = slow.length === 0 ? 0 : 1
