@@ -23,18 +23,24 @@ interface ChangesQuery {
   readonly against?: string
   readonly path?: string
   readonly patch?: string
+  readonly contents?: string
 }
 
 const CHANGES = {
   querystring: {
     type: 'object',
-    properties: { against: { type: 'string' }, path: { type: 'string' }, patch: { type: 'string' } },
+    properties: {
+      against: { type: 'string' },
+      path: { type: 'string' },
+      patch: { type: 'string' },
+      contents: { type: 'string' },
+    },
   },
 }
 
 /**
  * Adds the calls about the own view of whoever asks, below `/-/mine/TEMPLATE`: `GET changes` (lines of JSON as `DifferenceLine`; `against`: the name of a snapshot;
- * `path`: only there; `patch`: the text of that file as a patch), `GET versions` and `GET conflicts`: what came of the last update (rebase), or null.
+ * `path`: only there; `contents`: with the content of a small file there; `patch`: the text of that file as a patch), `GET versions` and `GET conflicts`: what came of the last update (rebase), or null.
  */
 export function addOwnViewCalls(app: FastifyInstance, parts: OwnViewParts): void {
   const comparisons = new Comparisons()
@@ -105,13 +111,13 @@ async function answering(reply: FastifyReply, answer: () => Promise<FastifyReply
 async function sendChanges(
   { differences }: OwnViewParts,
   view: string,
-  { against, path, patch }: ChangesQuery,
+  { against, path, patch, contents }: ChangesQuery,
   reply: FastifyReply,
   ended: () => void,
 ): Promise<FastifyReply> {
   const base = against === undefined ? {} : { against: `${view}@${against}` }
   const only = path === undefined ? {} : { paths: [path] }
-  const order: DiffOrder = { view, ...base, ...only, contents: patch !== undefined }
+  const order: DiffOrder = { view, ...base, ...only, contents: path !== undefined && (patch ?? contents) !== undefined }
   const lines = await differences(order)
   if (patch === undefined) return reply.type('application/x-ndjson').send(await streamOf(lines, ended))
   const text = await patchOf(lines, path)

@@ -96,6 +96,24 @@ t.test('versions are reached by keyboard, and show what has changed since', asyn
   t.same(await tab.run(`[...document.querySelectorAll('#versions tr[data-path]')].map((row) => row.dataset.path)`), [
     'later.txt',
   ])
+  await put('welcome.txt', 'changed after monday\n')
+  await dav('DELETE', '/course/later.txt', { headers })
+  await put('later.txt', 'later\n')
+  await tab.click('#versions button')
+  await tab.click('#versions [data-name=monday] button')
+  const restored: readonly [string, string][] = [
+    // Its time is kept to the second.
+    ['welcome.txt', `document.querySelector('#versions ${row('welcome.txt')} .detail').textContent === 'time'`],
+    ['later.txt', `!document.querySelector('#versions ${row('later.txt')}')`],
+  ]
+  for (const [path, done] of restored) {
+    await tab.click(`#versions ${row(path)} .undo`)
+    await tab.until(`document.querySelector('dialog[open] .bad')`)
+    await tab.click('dialog .bad')
+    await tab.until(`document.querySelector('#versions [data-complete]') && ${done}`)
+  }
+  t.equal((await dav('GET', '/course/welcome.txt', { headers })).body, 'welcome')
+  t.equal((await dav('GET', '/course/later.txt', { headers })).status, 404)
   await tab.click('#versions button')
   await tab.until(`document.querySelector('#versions [data-name=monday]')`)
 })

@@ -42,6 +42,27 @@ function canUndo({ kind, type, path, pathBytes }) {
   )
 }
 
+/** Gives a file the content that it had in a version. Larger ones are restored by an administrator. */
+async function restore({ kind, path }, snapshot) {
+  if (kind === 'added') return dav('DELETE', path)
+  let side
+  await readLines(`${calls}/changes${query({ against: snapshot, path, contents: '1' })}`, {}, (line) => {
+    if (line.path === path) side = line.before
+  })
+  if (side === undefined) throw new Error(`${path} is as it was in ${snapshot} already`)
+  if (side.size > 0 && side.content === undefined)
+    throw new Error(`${path} is too large to restore it here; ask an administrator`)
+  const body = Uint8Array.from(atob(side.content ?? ''), (char) => char.charCodeAt(0))
+  const headers = { 'X-OC-Mtime': String(Math.floor(Date.parse(side.mtime) / 1000)) }
+  const response = await fetch(fileUrl(path), { method: 'PUT', headers, body })
+  if (!response.ok) throw new Error(await explain(path, response))
+}
+
+/** Whether `restore` can do it. */
+function canRestore({ kind, type, path, pathBytes }) {
+  return !readOnly && path !== '' && pathBytes === undefined && type === 'regular' && kind !== 'renamed'
+}
+
 function questionFor({ kind, path, from }) {
   if (kind === 'added') return `Delete ${path}? The material has no such file.`
   if (kind === 'removed') return `Bring ${path} back from the material?`
@@ -55,12 +76,16 @@ async function showChanges(panel, snapshot) {
     const actions = []
     if (line.kind !== 'removed' && line.path !== '')
       actions.push(make('a', { class: 'button', href: fileUrl(line.path), 'aria-label': `Open ${line.path}` }, 'Open'))
-    if (snapshot !== undefined || !canUndo(line)) return actions
-    const button = make('button', { type: 'button', class: 'undo', 'aria-label': `Undo ${line.path}` }, 'Undo…')
+    const possible = snapshot === undefined ? canUndo(line) : canRestore(line)
+    if (!possible) return actions
+    const word = snapshot === undefined ? 'Undo' : 'Restore'
+    const button = make('button', { type: 'button', class: 'undo', 'aria-label': `${word} ${line.path}` }, `${word}…`)
     button.addEventListener('click', async () => {
-      if (!(await confirmed(questionFor(line), 'Undo'))) return
+      const question = snapshot === undefined ? questionFor(line) : `Put ${line.path} back to version ${snapshot}?`
+      const lost = snapshot === undefined ? '' : 'What it contains now is lost, unless another version has it.'
+      if (!(await confirmed(question, word, lost))) return
       try {
-        await undo(line)
+        await (snapshot === undefined ? undo(line) : restore(line, snapshot))
       } catch ({ message }) {
         complain(message)
       }
@@ -96,7 +121,7 @@ async function showChanges(panel, snapshot) {
 
 function versionRow(panel, { name, created }) {
   const time = new Date(created)
-  const compare = make('button', { type: 'button', 'aria-label': `Compare with ${name}` }, 'Compare')
+  const compare = make('button', { type: 'button', 'aria-label': `Compare with ${name}` }, 'Compare and restore')
   compare.addEventListener('click', () => showChanges(panel, name))
   return make(
     'tr',
