@@ -51,6 +51,7 @@ fi
 
 check 'lint and format' biome check --error-on-warnings
 check types tsc --noEmit
+check 'types of the package' tsc -p tsconfig.build.json --noEmit
 check 'test runner' tap build
 
 mkdir -p .tap

@@ -43,12 +43,12 @@ async function only({ server }: VerbContext, order: SnapshotOrder): Promise<Snap
 const PATHS = listOfTexts('Paths from the root of the view.')
 const BESIDE = flag('Copies what is at each path beside it.')
 
-interface Paths extends Back {
+export interface Paths extends Back {
   readonly paths?: readonly string[]
   readonly beside?: boolean
 }
 
-interface Fork {
+export interface Fork {
   readonly view: string
   readonly name: string
   readonly ttlMs?: number
