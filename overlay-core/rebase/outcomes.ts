@@ -27,8 +27,8 @@ export async function outcomesOf(parts: OutcomeParts): Promise<PathOutcome[]> {
 
 class Outcomes {
   readonly #parts: OutcomeParts
-  /** The paths in the base of moved directories. */
-  readonly #movedFrom = new Set<string>()
+  /** The paths of moved directories, by those in the base. */
+  readonly #movedFrom = new Map<string, readonly Name[]>()
   /** The paths that moved files have left. */
   readonly #left = new Set<Difference>()
   /** Directories of the user in which the base shows nothing, by their paths. */
@@ -53,15 +53,31 @@ class Outcomes {
       .filter(({ kind, was }) => kind !== 'removed' || !moved.has(was.join('/')))
       .flatMap((difference) => this.#byPath(difference))
     found.sort((a, b) => a.path.length - b.path.length)
-    for (const { kind, from, type } of found)
-      if (kind === 'renamed' && from !== undefined && type === FileType.directory) this.#movedFrom.add(from.join('/'))
+    for (const { kind, from, type, path } of found)
+      if (kind === 'renamed' && from !== undefined && type === FileType.directory)
+        this.#movedFrom.set(from.join('/'), path)
     const outcomes: PathOutcome[] = []
     for (const difference of found) {
+      if (difference.kind === 'removed' && (await this.#isStillThere(difference.was))) continue
       const outcome = await this.#outcomeOf(difference)
       if (outcome) outcomes.push(outcome)
       if (loopBudget.spent) await loopBudget.rest()
     }
     return dropEmpty(outcomes)
+  }
+
+  /** Whether a moved directory still contains what is missing in another one, which has taken its name. */
+  async #isStillThere(was: readonly Name[]): Promise<boolean> {
+    const { cred, view } = this.#parts
+    for (let length = was.length - 1; length > 0; length--) {
+      const path = this.#movedFrom.get(was.slice(0, length).join('/'))
+      if (path === undefined) continue
+      let at: Inode | undefined = view.root
+      for (const name of [...path, ...was.slice(length)])
+        at = at?.type === FileType.directory ? await view.lookup(cred, at, name) : undefined
+      return at !== undefined
+    }
+    return false
   }
 
   /** Only moves of directories are moves on the new base; a moved file has gone from one path and come to another. */
@@ -203,7 +219,7 @@ class Outcomes {
 }
 
 /** Whether a path is in one of these directories. */
-function isIn(directories: ReadonlySet<string>, path: readonly Name[]): boolean {
+function isIn(directories: { readonly size: number; has(path: string): boolean }, path: readonly Name[]): boolean {
   if (directories.size === 0) return false
   return path.some((_, length) => length > 0 && directories.has(path.slice(0, length).join('/')))
 }

@@ -17,9 +17,11 @@ export function strategyOfName(name: string): 'mine' | 'theirs' | 'both' {
 export function expected(old: Plain, view: Plain, next: Plain, replaced: ReadonlySet<string>): Plain {
   const chosen = new Map<string, { readonly value: string | undefined; readonly mine: boolean }>()
   for (const path of new Set([...old.keys(), ...view.keys(), ...next.keys()])) {
-    const made = replaced.has(path) && view.get(path) === DIRECTORY
+    // A directory that the user has made again is the user's, with all that is in it.
+    const own = ancestors(path).some((above) => replaced.has(above))
+    const made = own || (replaced.has(path) && view.get(path) === DIRECTORY)
     const choice = choose(old.get(path), view.get(path), next.get(path), strategyOfName(path))
-    chosen.set(path, made ? { value: DIRECTORY, mine: true } : choice)
+    chosen.set(path, made ? { value: view.get(path), mine: true } : choice)
   }
   const result: Plain = new Map()
   for (const [path, { value, mine }] of chosen) {
@@ -33,7 +35,7 @@ export function expected(old: Plain, view: Plain, next: Plain, replaced: Readonl
   for (const path of [...result.keys()]) for (const above of ancestors(path)) result.set(above, DIRECTORY)
   for (const path of [...result.keys()])
     if (ancestors(path).some((above) => result.get(above) !== DIRECTORY)) result.delete(path)
-  addBeside(result, { old, view, next }, chosen)
+  addBeside(result, { old, view, next }, { chosen, replaced })
   return result
 }
 
@@ -69,12 +71,18 @@ function isHidden(
 function addBeside(
   result: Plain,
   { old, view, next }: { readonly old: Plain; readonly view: Plain; readonly next: Plain },
-  chosen: ReadonlyMap<string, { readonly value: string | undefined; readonly mine: boolean }>,
+  {
+    chosen,
+    replaced,
+  }: {
+    readonly chosen: ReadonlyMap<string, { readonly value: string | undefined; readonly mine: boolean }>
+    readonly replaced: ReadonlySet<string>
+  },
 ): void {
   for (const [path, { mine }] of chosen) {
     const [was, now, base] = [old.get(path), view.get(path), next.get(path)]
     if (!mine || now === undefined || base === undefined || base === was || strategyOfName(path) !== 'both') continue
-    if (result.get(path) !== now) continue
+    if (result.get(path) !== now || ancestors(path).some((above) => replaced.has(above))) continue
     const there = `${path}.base-2`
     result.set(there, base)
     if (base === DIRECTORY)
