@@ -141,7 +141,7 @@ const SNAPSHOT: Section = {
       'overlayd restore TEMPLATE/NAME@SNAPSHOT PATH… [--aside] [--drop] [--yes] [--json]',
       'overlayd dedupe TEMPLATE/NAME [--json]',
       'overlayd snapshot remove TEMPLATE/NAME@SNAPSHOT [--yes] [--json]',
-      'overlayd fork TEMPLATE/NAME NEW [--json]',
+      'overlayd fork TEMPLATE/NAME NEW [--ttl TIME] [--ephemeral] [--json]',
       'overlayd squash TEMPLATE/NAME [--json]',
     ),
     text(

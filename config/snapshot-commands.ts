@@ -56,9 +56,36 @@ function parse(verb: Verb, command: string, argv: readonly string[], environment
   const beside = values.has('--aside')
   if (beside && paths.length === 0)
     throw new OptionError('--aside', `goes with paths of reset and restore; say ${USAGE.reset} --aside`)
+  const ttlMs = ttlIn(values.get('--ttl')?.at(-1))
+  const ephemeral = values.has('--ephemeral')
+  if (verb !== 'fork' && (ephemeral || ttlMs !== undefined))
+    throw new OptionError(ephemeral ? '--ephemeral' : '--ttl', `goes with fork; say ${USAGE.fork} --ttl 2h`)
   const [yes, json] = [values.has('--yes'), values.has('--json')]
   return {
     kind: 'snapshot',
-    snapshot: { verb, view, name, paths, beside, drop, yes, json, ...serverChoice(values, environment) },
+    snapshot: {
+      verb,
+      view,
+      name,
+      paths,
+      beside,
+      ttlMs,
+      ephemeral,
+      drop,
+      yes,
+      json,
+      ...serverChoice(values, environment),
+    },
   }
+}
+
+const UNIT_MS = { m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** A time such as `2h`, in ms. @throws OptionError */
+function ttlIn(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const [, count, unit] = /^([1-9]\d{0,4})(m|h|d)$/.exec(text) ?? []
+  if (count === undefined)
+    throw new OptionError('--ttl', `${JSON.stringify(text)} is not a time; use for example 30m, 2h or 7d`)
+  return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS]
 }

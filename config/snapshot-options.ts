@@ -13,6 +13,15 @@ export const SNAPSHOT_OPTIONS: readonly OptionSpec[] = [
     meaning:
       'With paths of `reset` and `restore`: copies what was changed or added there beside it in the view, as *PATH*`.before-reset-TIME` or `.before-restore-TIME`.',
   },
+  {
+    name: '--ttl',
+    value: 'TIME',
+    meaning: 'With `fork`: removes the fork after this time, for example `30m`, `2h` or `7d`.',
+  },
+  {
+    name: '--ephemeral',
+    meaning: 'With `fork`: removes the fork when nobody has used it for the time `idle` of the template.',
+  },
   { name: '--json', meaning: 'Prints the result as JSON.' },
   WHICH_SERVER,
   STATE_DIR_OF_SERVER,

@@ -36,6 +36,10 @@ export interface SnapshotRequest {
   readonly paths: readonly string[]
   /** Whether `reset` and `restore` copy what is at each path beside it. */
   readonly beside: boolean
+  /** How long a fork exists, in ms; undefined: until it is removed. */
+  readonly ttlMs: number | undefined
+  /** Whether a fork ends when nobody has used it for its idle time. */
+  readonly ephemeral: boolean
   /** The name of the snapshot (`take`), or of the new view (`fork`). */
   readonly name: string | undefined
   /** Whether a rollback or reset lets go of what the view contains. */

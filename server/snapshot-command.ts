@@ -33,13 +33,19 @@ export async function askForSnapshots(asked: SnapshotRequest, input: Input, outp
 
 async function order(
   server: RunFile,
-  { verb, view, name, paths, beside, drop }: SnapshotRequest,
+  { verb, view, name, paths, beside, drop, ttlMs, ephemeral }: SnapshotRequest,
 ): Promise<Answer<readonly SnapshotDescription[]>> {
   if (verb === 'list') return await askServer(server, 'snapshot list', { view })
   const send = () => {
     if (verb === 'take') return askServer(server, 'snapshot take', { view, ...(name !== undefined && { name }) })
     if (verb === 'remove') return askServer(server, 'snapshot remove', { view })
-    if (verb === 'fork') return askServer(server, 'view fork', { view, name: name ?? '' })
+    if (verb === 'fork')
+      return askServer(server, 'view fork', {
+        view,
+        name: name ?? '',
+        ephemeral,
+        ...(ttlMs !== undefined && { ttlMs }),
+      })
     if (verb === 'squash') return askServer(server, 'view squash', { view })
     if (verb === 'dedupe') return askServer(server, 'view dedupe', { view })
     if (verb === 'restore') return askServer(server, 'view restore', { view, paths, beside, drop })
@@ -79,11 +85,12 @@ function table(snapshots: readonly SnapshotDescription[]): string {
 }
 
 function done(verb: SnapshotRequest['verb'], description: SnapshotDescription): string {
-  const { path, aside, released, inUse, directory, count, beside, dropped, layers } = description
+  const { path, aside, released, inUse, directory, count, beside, dropped, layers, ends } = description
   if (dropped)
     return `dropped ${dropped.count} files of ${dropped.bytes} bytes that equal what is below them in ${path}\n`
   if (verb === 'take') return `kept ${path}; return to it with overlayd rollback ${path}\n`
-  if (verb === 'fork') return `made ${path} (${directory})\n`
+  if (verb === 'fork')
+    return `made ${path} (${directory})${ends === undefined ? '' : `; it ends by itself at ${ends}`}\n`
   if (verb === 'squash') {
     const { before = 0, after = 0 } = layers ?? {}
     if (before === after)

@@ -6,7 +6,7 @@ _overlayd() {
     word=${COMP_WORDS[i]}
     if [ -n "$skip" ]; then skip=''; continue; fi
     case $word in
-    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--from|--version|--whiteouts|--store|--to|--format|--lowerdir|--workdir|--view|--user|--client|--seconds|--limit|--bytes|--soft-bytes|--files|--soft-files|--file|--path|--expires|--group|--network|--range|--interface|--tftp-root|--debootstrap|--packages|--mirror|--cache|--url) skip=1 ;;
+    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--ttl|--against|--from|--version|--whiteouts|--store|--to|--format|--lowerdir|--workdir|--view|--user|--client|--seconds|--limit|--bytes|--soft-bytes|--files|--soft-files|--file|--path|--expires|--group|--network|--range|--interface|--tftp-root|--debootstrap|--packages|--mirror|--cache|--url) skip=1 ;;
     -*) ;;
     *)
       case "$path${path:+ }$word" in
@@ -46,7 +46,7 @@ _overlayd() {
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
-    'snapshot') next='remove' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'snapshot') next='remove' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
     'trash') next='empty list restore' options='--help' ;;
     'layer') next='add gc list publish remove show' options='--help' ;;
     'lock') next='break list' options='--help' ;;
@@ -71,14 +71,14 @@ _overlayd() {
     'view show') next='' options='--yes --json --pid --state-dir -h --help' ;;
     'view remove') next='' options='--yes --json --pid --state-dir -h --help' ;;
     'view rename') next='' options='--yes --json --pid --state-dir -h --help' ;;
-    'snapshots') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
-    'rollback') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
-    'reset') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
-    'restore') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
-    'dedupe') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
-    'snapshot remove') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
-    'fork') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
-    'squash') next='' options='--yes --drop --aside --json --pid --state-dir -h --help' ;;
+    'snapshots') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'rollback') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'reset') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'restore') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'dedupe') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'snapshot remove') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'fork') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'squash') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
     'rebase') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'conflicts') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'trash list') next='' options='--as --yes --json --pid --state-dir -h --help' ;;
