@@ -287,9 +287,11 @@ export class OpenHandle implements OpenFile {
   }
 
   #getattr(): MaybePromise<Attr> {
-    const { fd, upper } = this.#held()
+    const { fd, upper, dropped } = this.#held()
     if (this.inode.unlinked && this.#lastAttr) return this.#lastAttr
-    const copied = this.inode.upper !== undefined && !upper
+    const { real, unlinked } = this.inode
+    // A freeze may have made a lower of the copy.
+    const copied = this.inode.upper ? !upper : dropped && real.layer.frozen && !unlinked
     const asks = upper && this.inode.upper !== undefined && asksForAttributes(this.inode.upper.layer)
     return copied || asks || this.inode.dataReal || this.#sb.keepsOwners
       ? getattr(this.#sb, this.inode)
