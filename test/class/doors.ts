@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { Client } from 'undici'
 import { type Handle, NfsClient, STATUS } from '../helpers/nfs-client.ts'
 import { authSys } from '../helpers/rpc-client.ts'
@@ -7,6 +8,9 @@ import { type Door, Gone } from './student.ts'
 /** Larger than the quota of a view. */
 const OVERFLOW_BYTES = 600_000
 const DQUOT = 69
+/** After this time a client tries again what the server was too busy for. */
+const RETRY_MS = 500
+const MOST_MOUNTS = 60
 
 /** A student with a WebDAV client. */
 export class DavDoor implements Door {
@@ -54,11 +58,25 @@ export class DavDoor implements Door {
     more: { readonly body?: string | Buffer; readonly headers?: Record<string, string> } = {},
   ): Promise<{ readonly status: number; readonly body: string }> {
     try {
-      const answer = await this.#client.request({ method: method as 'GET', path: `${this.#base}${path}`, ...more })
-      return { status: answer.statusCode, body: await answer.body.text() }
+      for (;;) {
+        const answer = await this.#client.request({ method: method as 'GET', path: `${this.#base}${path}`, ...more })
+        const body = await answer.body.text()
+        // One address may not make views without end.
+        if (answer.statusCode !== 503) return { status: answer.statusCode, body }
+        await pause(RETRY_MS)
+      }
     } catch (error) {
       throw new Gone(`${method} ${path}`, { cause: error })
     }
+  }
+}
+
+async function mountPatiently(client: NfsClient, name: string): Promise<Handle> {
+  for (let tries = 0; ; tries++) {
+    const { status, handle } = await client.mnt(`/course/${name}`)
+    if (status === STATUS.OK) return handle
+    if (tries > MOST_MOUNTS) throw new Error(`MNT ${name}: ${status}`)
+    await pause(RETRY_MS)
   }
 }
 
@@ -76,7 +94,7 @@ export class NfsDoor implements Door {
   static async open(port: number, name: string, roots: Map<string, Handle>): Promise<NfsDoor> {
     try {
       const client = await NfsClient.connect(port, authSys(1000, 1000))
-      const root = roots.get(name) ?? (await client.mount(`/course/${name}`))
+      const root = roots.get(name) ?? (await mountPatiently(client, name))
       roots.set(name, root)
       return new NfsDoor(client, root)
     } catch (error) {
