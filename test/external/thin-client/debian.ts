@@ -49,7 +49,8 @@ check_mac = "always"
 [groups.lab]
 view = "debian"
 console = "ttyS0"
-arguments = ["mitigations=off", "random.trust_cpu=on"]
+# Emulated on a busy machine, a terminal may need longer to appear than the 90 s that systemd waits for it.
+arguments = ["mitigations=off", "random.trust_cpu=on", "systemd.default_timeout_start_sec=900"]
 [machines.one]
 mac = "${ONE}"
 groups = ["lab"]
