@@ -30,7 +30,7 @@ MORE
 }
 
 /**
- * The output of `overlayd help TOPIC`: a section of the manual, or an option in any spelling (`--nfs`, `nfs`, `-o`, `lowerdir`).
+ * The output of `overlayd help TOPIC`: a section of the manual, or an option in any spelling (`--nfs`, `nfs`, `-o`, `lowerdir`). With dashes it is an option only.
  *
  * @throws OptionError there is no such topic
  */
@@ -38,7 +38,9 @@ export function helpOn(topic: string): string {
   const word = topic.toLowerCase().replace(/^-+/, '').replace(/=.*$/, '')
   if (word === 'manual') return plainSections(MANUAL)
   const found = [
-    ...SECTIONS.filter((section) => nameOf(section) === word).map((section) => plainSections([section])),
+    ...SECTIONS.filter((section) => !topic.startsWith('-') && nameOf(section) === word).map((section) =>
+      plainSections([section]),
+    ),
     ...entries(SERVE_OPTIONS, word, ' '),
     ...entries(OVERLAY_OPTIONS, word, '='),
     ...entries(EXPORT_OPTIONS, word, '='),
