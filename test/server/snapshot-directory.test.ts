@@ -1,13 +1,15 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { STATUS } from '../helpers/nfs-client.ts'
+import { ANONYMOUS, Nfs4TestClient, op } from '../helpers/nfs4-client.ts'
+import { authSys } from '../helpers/rpc-client.ts'
 import { AS_ROOT, BIN, course, DAEMON } from './course.ts'
 import { run } from './launch.ts'
 
 t.setTimeout(300_000)
 
 t.test('users find their snapshots in a hidden directory, over both doors, read-only', AS_ROOT, async (t) => {
-  const { dir, nfs, dav } = await course(t, { more: 'create = true\nidle = "1s"' })
+  const { dir, nfs, dav, server } = await course(t, { more: 'create = true\nidle = "1s"' })
   const command = (...words: string[]) => run([...words, '--state-dir', join(dir, 'state')])
   const [daemon, bin] = [nfs.as(DAEMON.uid), nfs.as(BIN.uid)]
   const root = await daemon.mount('/course/daemon')
@@ -37,6 +39,26 @@ t.test('users find their snapshots in a hidden directory, over both doors, read-
   t.equal((await bin.read(notes, 0, 100)).status, STATUS.ACCES)
   const mounted = await daemon.mount('/course/daemon/.snapshot/tuesday')
   t.equal((await daemon.read(await daemon.walk(mounted, 'welcome.txt'), 0, 100)).data?.toString(), 'tuesday')
+
+  const four = await Nfs4TestClient.start(server.nfsPort!, { auth: authSys(DAEMON.uid, DAEMON.gid) })
+  const old = await four.handle('/course/daemon/.snapshot/monday/welcome.txt')
+  const { data } = await four.run(op.putfh(old), op.read(ANONYMOUS, 0, 100))
+  t.equal(data.toString(), 'monday', 'by NFSv4')
+  t.same(
+    (await four.run(op.putfh(await four.handle('/course/daemon/.snapshot')), op.readdir([1]))).entries
+      .map(({ name }) => name)
+      .sort(),
+    ['monday', 'tuesday'],
+  )
+  t.equal(await four.status(op.putfh(old), op.write(ANONYMOUS, 0, 'x')), STATUS.ROFS)
+  t.equal(
+    await four.status(op.putrootfh(), op.lookup('course'), op.lookup('daemon'), op.lookup('.other')),
+    STATUS.NOENT,
+  )
+  await four.close()
+  const other = await Nfs4TestClient.start(server.nfsPort!, { auth: authSys(BIN.uid, BIN.gid) })
+  t.equal(await other.status(op.putfh(old), op.read(ANONYMOUS, 0, 100)), STATUS.ACCES, 'by NFSv4 not for others')
+  await other.close()
 
   t.equal((await dav('GET', '/course/~daemon/.snapshot/monday/welcome.txt')).body, 'monday')
   const found = await dav('PROPFIND', '/course/~daemon/.snapshot/', { headers: { depth: '1' } })

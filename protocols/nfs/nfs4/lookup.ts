@@ -1,5 +1,6 @@
 import { after, FileType, type LookupAttrs, type MaybePromise } from '../../../overlay-core/index.ts'
 import type { MemberView, NfsExport } from '../exports/export-table.ts'
+import type { NfsMember } from '../exports/served-view.ts'
 import type { Nfs4Call, Target } from './nfs4-call.ts'
 import type { Operation } from './operation.ts'
 import { Nfs4Error, STATUS } from './wire/status.ts'
@@ -25,7 +26,7 @@ export function enterName(call: Nfs4Call, name: string): MaybePromise<void> {
   if (inode.type !== FileType.directory) throw new Nfs4Error(STATUS.NOTDIR)
   if (served.members !== undefined) return enterView(call, dir, name)
   return after(served.overlay.lookup(grant.cred, inode, name, NOTHING_ASKED), (found) => {
-    if (found === undefined) throw new Nfs4Error(STATUS.NOENT)
+    if (found === undefined) return enterHidden(call, dir, name)
     call.current.setObject(served, found, grant)
   })
 }
@@ -43,16 +44,28 @@ function enterExport(call: Nfs4Call, name: string): void {
   call.current.setObject(served, served.overlay.root, grant)
 }
 
+/** A view behind a name that listings do not show. @throws Nfs4Error NOENT there is none */
+function enterHidden(call: Nfs4Call, { served, inode }: Target, name: string): Promise<void> {
+  const hidden = inode === served.overlay.root ? served.member?.hidden?.(name) : undefined
+  if (hidden === undefined) throw new Nfs4Error(STATUS.NOENT)
+  return enterMember(call, (served as MemberView).template, hidden, false)
+}
+
 /** A view in the root of its template, made if the template allows it, as by MOUNT. Views that the caller may not use do not exist for it, except to mount them. */
 async function enterView(call: Nfs4Call, { served }: Target, name: string): Promise<void> {
-  const { context, rpc } = call
-  const member = await served.members!.find(name, rpc.peer, true)
+  const member = await served.members!.find(name, call.rpc.peer, true)
   if (member === undefined) throw new Nfs4Error(STATUS.NOENT)
-  const view: MemberView = context.exports.memberView(member, served as NfsExport)
+  await enterMember(call, served as NfsExport, member, true)
+}
+
+/** @param mounts whether root may mount it for its user */
+async function enterMember(call: Nfs4Call, template: NfsExport, member: NfsMember, mounts: boolean): Promise<void> {
+  const { context, rpc } = call
+  const view = context.exports.memberView(member, template)
   const grant = view.grant(rpc.peer, rpc.credential)
   const admitted = grant !== undefined && member.admits(grant.cred, rpc.peer)
-  const mounts = rpc.credential.uid === 0 && rpc.peer.identity?.kind !== 'user'
-  if (!admitted && !mounts) throw new Nfs4Error(STATUS.NOENT)
+  const mayMount = mounts && rpc.credential.uid === 0 && rpc.peer.identity?.kind !== 'user'
+  if (!admitted && !mayMount) throw new Nfs4Error(STATUS.NOENT)
   await call.use(view)
   call.enter(view, view.overlay.root)
 }
