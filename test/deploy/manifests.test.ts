@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { parse } from 'yaml'
+import { plainly } from '../server/launch.ts'
 
 const top = fileURLToPath(new URL('../..', import.meta.url))
 const kubernetes = join(top, 'deploy/kubernetes')
@@ -48,11 +49,13 @@ async function complaints(manifests: readonly Manifest[], name: string): Promise
     '--types',
     'node',
   ]
-  const tsc = [join(top, 'node_modules/typescript/bin/tsc'), '--ignoreConfig', ...options, file]
+  const tsc = join(top, 'node_modules/typescript/bin/tsc')
+  const command = plainly(process.execPath, tsc, '--ignoreConfig', ...options, file)
   try {
-    return (await promisify(execFile)(process.execPath, tsc, { cwd: top })).stdout
+    return (await promisify(execFile)(command.file, command.args, { cwd: top, env: command.env })).stdout
   } catch (error) {
-    return (error as { stdout: string }).stdout
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    return stdout + stderr
   }
 }
 
