@@ -37,6 +37,6 @@ t.test(
   async (t) => {
     const { status, output } = crashProgram('kill.ts', '--views', '--sample', '1', '--random', '3')
     t.equal(status, 0, output)
-    t.match(output, /^23 kills while views change, [1-9]\d* before an answer, 3 of all at random, 0 wrong/m)
+    t.match(output, /^25 kills while views change, [1-9]\d* before an answer, 3 of all at random, 0 wrong/m)
   },
 )
