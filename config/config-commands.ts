@@ -10,6 +10,7 @@ import { parseImage } from './image-commands.ts'
 import { parseLayerCommand } from './layer-commands.ts'
 import { parseBoot, parseMachine } from './machine-commands.ts'
 import { parseRebaseCommand } from './rebase-commands.ts'
+import { parseRun } from './run-command.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 import { serverChoice, shortAbsolute } from './server-choice.ts'
 import type { Command, ConfigRequest } from './settings.ts'
@@ -39,6 +40,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   const admin = parseAdminCommand(argv, environment)
   if (admin !== undefined) return admin
   if (command === 'diff') return parseDiff(rest, environment)
+  if (command === 'run') return parseRun(rest, environment)
   if (command === 'fsck') return parseFsck(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
   if (command === 'trash') return parseTrash(rest, environment)

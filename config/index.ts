@@ -56,5 +56,5 @@ export type {
   ViewSettings,
 } from './settings.ts'
 export { bytesOf } from './size.ts'
-export type { ResetRules, SnapshotCounts, SnapshotRequest, TrashRequest } from './snapshot-settings.ts'
+export type { ResetRules, RunRequest, SnapshotCounts, SnapshotRequest, TrashRequest } from './snapshot-settings.ts'
 export type { TlsClientPolicy, TlsSettings } from './tls-options.ts'

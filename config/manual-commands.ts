@@ -13,6 +13,7 @@ import { FSCK } from './manual-fsck.ts'
 import { IMAGE } from './manual-images.ts'
 import { LAYER_SECTIONS } from './manual-layers.ts'
 import { BOOT, MACHINE } from './manual-machines.ts'
+import { RUN } from './manual-run.ts'
 import { REBASE_OPTIONS } from './rebase-options.ts'
 import {
   DIFF_OPTIONS,
@@ -365,6 +366,7 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   CERT,
   VIEW,
   SNAPSHOT,
+  RUN,
   REBASE,
   TRASH,
   DIFF,

@@ -11,7 +11,7 @@ import type { LdapSettings } from './ldap-settings.ts'
 import type { DnsmasqRequest, MachineRequest } from './machine-requests.ts'
 import type { OidcSettings } from './oidc-settings.ts'
 import type { Network } from './proxy-options.ts'
-import type { ResetRules, SnapshotCounts, SnapshotRequest, TrashRequest } from './snapshot-settings.ts'
+import type { ResetRules, RunRequest, SnapshotCounts, SnapshotRequest, TrashRequest } from './snapshot-settings.ts'
 import type { TlsSettings } from './tls-options.ts'
 
 /** The address of a listener. */
@@ -369,6 +369,7 @@ export type Command =
   | { readonly kind: 'view'; readonly view: ViewRequest }
   | { readonly kind: 'diff'; readonly diff: DiffRequest }
   | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRequest }
+  | { readonly kind: 'run'; readonly run: RunRequest }
   | { readonly kind: 'layer'; readonly layer: LayerRequest }
   | { readonly kind: 'rebase'; readonly rebase: RebaseRequest }
   | { readonly kind: 'fsck'; readonly fsck: FsckRequest }

@@ -27,6 +27,21 @@ export interface TrashRequest {
   readonly stateDir: string
 }
 
+/** What `overlayd run --fork` is told. */
+export interface RunRequest {
+  readonly pid: number | undefined
+  /** Absolute. */
+  readonly stateDir: string
+  /** `TEMPLATE/NAME`. */
+  readonly view: string
+  readonly command: readonly string[]
+  /** What becomes of the fork; undefined: it is asked for on a terminal, and kept elsewhere. `name` undefined: under its own name. */
+  readonly after:
+    | { readonly kind: 'keep'; readonly name: string | undefined }
+    | { readonly kind: 'promote' | 'drop' }
+    | undefined
+}
+
 /** What `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `restore`, `dedupe`, `fork` and `squash` are told. */
 export interface SnapshotRequest {
   readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'restore' | 'dedupe' | 'remove' | 'fork' | 'squash'

@@ -29,6 +29,8 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'fsck') return (await import('./fsck/fsck-command.ts')).runFsck(command.fsck, output)
   if (command.kind === 'snapshot')
     return (await import('./snapshot-command.ts')).askForSnapshots(command.snapshot, process.stdin, output)
+  if (command.kind === 'run')
+    return (await import('./run/run-command.ts')).runOnFork(command.run, process.stdin, output)
   if (command.kind === 'layer')
     return (await import('./layers/layer-command.ts')).workOnLayers(
       command.layer,

@@ -55,6 +55,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/layers/export-target.ts',
     'server/registry/staged-upper.ts',
     'server/init-command.ts',
+    // Makes the place where a fork is mounted.
+    'server/run/run-command.ts',
     // Reads the lists of machines, the files that they get, and the neighbour table.
     'server/boot/read-inventory.ts',
     'server/boot/site-files.ts',
@@ -77,7 +79,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.
-  'node:child_process': ['server/groups.ts', 'server/image/run-program.ts'],
+  'node:child_process': ['server/groups.ts', 'server/image/run-program.ts', 'server/run/forked-mount.ts'],
   // Threads that make system calls, and one that hashes passwords.
   'node:worker_threads': ['overlay-core/sys/', 'server/login/passwords/'],
   ldapts: ['server/login/ldap/'],

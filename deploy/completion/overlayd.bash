@@ -6,11 +6,11 @@ _overlayd() {
     word=${COMP_WORDS[i]}
     if [ -n "$skip" ]; then skip=''; continue; fi
     case $word in
-    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--ttl|--against|--from|--version|--whiteouts|--store|--to|--format|--lowerdir|--workdir|--view|--user|--client|--seconds|--limit|--bytes|--soft-bytes|--files|--soft-files|--file|--path|--expires|--group|--network|--range|--interface|--tftp-root|--debootstrap|--packages|--mirror|--cache|--url) skip=1 ;;
+    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--ttl|--fork|--keep|--against|--from|--version|--whiteouts|--store|--to|--format|--lowerdir|--workdir|--view|--user|--client|--seconds|--limit|--bytes|--soft-bytes|--files|--soft-files|--file|--path|--expires|--group|--network|--range|--interface|--tftp-root|--debootstrap|--packages|--mirror|--cache|--url) skip=1 ;;
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'restore'|'dedupe'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'trash'|'trash list'|'trash restore'|'trash empty'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'commit'|'promote'|'export'|'fsck'|'who'|'top'|'kick'|'lock'|'lock list'|'lock break'|'quota'|'quota show'|'quota set'|'usage'|'job'|'job list'|'job show'|'job cancel'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine pin'|'machine unpin'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'restore'|'dedupe'|'snapshot remove'|'fork'|'squash'|'run'|'rebase'|'conflicts'|'trash'|'trash list'|'trash restore'|'trash empty'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'commit'|'promote'|'export'|'fsck'|'who'|'top'|'kick'|'lock'|'lock list'|'lock break'|'quota'|'quota show'|'quota set'|'usage'|'job'|'job list'|'job show'|'job cancel'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine pin'|'machine unpin'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -42,7 +42,7 @@ _overlayd() {
     return
   fi
   case $path in
-    '') next='boot cert commit config conflicts dedupe diff export fork fsck help image import init job kick layer lock machine promote quota rebase reload remount reset restore rollback serve snapshot snapshots squash status token top trash usage user view who' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    '') next='boot cert commit config conflicts dedupe diff export fork fsck help image import init job kick layer lock machine promote quota rebase reload remount reset restore rollback run serve snapshot snapshots squash status token top trash usage user view who' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
@@ -79,6 +79,7 @@ _overlayd() {
     'snapshot remove') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
     'fork') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
     'squash') next='' options='--yes --drop --aside --ttl --ephemeral --json --pid --state-dir -h --help' ;;
+    'run') next='' options='--fork --keep --promote --drop --pid --state-dir -h --help' ;;
     'rebase') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'conflicts') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'trash list') next='' options='--as --yes --json --pid --state-dir -h --help' ;;

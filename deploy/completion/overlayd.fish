@@ -8,11 +8,11 @@ function __overlayd_at
             continue
         end
         switch $word
-            case -o --webdav --as --locks --symlinks --public-url --trusted-proxy --nfs --export --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level --config --pid --days --name --out --ttl --against --from --version --whiteouts --store --to --format --lowerdir --workdir --view --user --client --seconds --limit --bytes --soft-bytes --files --soft-files --file --path --expires --group --network --range --interface --tftp-root --debootstrap --packages --mirror --cache --url
+            case -o --webdav --as --locks --symlinks --public-url --trusted-proxy --nfs --export --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level --config --pid --days --name --out --ttl --fork --keep --against --from --version --whiteouts --store --to --format --lowerdir --workdir --view --user --client --seconds --limit --bytes --soft-bytes --files --soft-files --file --path --expires --group --network --range --interface --tftp-root --debootstrap --packages --mirror --cache --url
                 set skip 1
             case '-*'
             case '*'
-                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'restore' 'dedupe' 'snapshot remove' 'fork' 'squash' 'rebase' 'conflicts' 'trash' 'trash list' 'trash restore' 'trash empty' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'commit' 'promote' 'export' 'fsck' 'who' 'top' 'kick' 'lock' 'lock list' 'lock break' 'quota' 'quota show' 'quota set' 'usage' 'job' 'job list' 'job show' 'job cancel' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine pin' 'machine unpin' 'machine console-args' 'boot' 'boot dnsmasq' 'image' 'image build' 'image lint' 'status' 'remount' 'help'
+                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'restore' 'dedupe' 'snapshot remove' 'fork' 'squash' 'run' 'rebase' 'conflicts' 'trash' 'trash list' 'trash restore' 'trash empty' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'commit' 'promote' 'export' 'fsck' 'who' 'top' 'kick' 'lock' 'lock list' 'lock break' 'quota' 'quota show' 'quota set' 'usage' 'job' 'job list' 'job show' 'job cancel' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine pin' 'machine unpin' 'machine console-args' 'boot' 'boot dnsmasq' 'image' 'image build' 'image lint' 'status' 'remount' 'help'
                     set -a path $word
                 end
         end
@@ -20,7 +20,7 @@ function __overlayd_at
     set -l found (string join ' ' -- $path)
     test "$found" = "$argv[1]"
 end
-complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert commit config conflicts dedupe diff export fork fsck help image import init job kick layer lock machine promote quota rebase reload remount reset restore rollback serve snapshot snapshots squash status token top trash usage user view who'
+complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert commit config conflicts dedupe diff export fork fsck help image import init job kick layer lock machine promote quota rebase reload remount reset restore rollback run serve snapshot snapshots squash status token top trash usage user view who'
 complete -c overlayd -f -n '__overlayd_at \'config\'' -a 'check print'
 complete -c overlayd -f -n '__overlayd_at \'cert\'' -a 'ca issue list revoke'
 complete -c overlayd -f -n '__overlayd_at \'view\'' -a 'create list remove rename show'
@@ -234,6 +234,13 @@ complete -c overlayd -n '__overlayd_at \'squash\'' -l json -d 'Prints the result
 complete -c overlayd -n '__overlayd_at \'squash\'' -l pid -x -d 'Which server is meant, if several run'
 complete -c overlayd -n '__overlayd_at \'squash\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
 complete -c overlayd -n '__overlayd_at \'squash\'' -s h -l help -d 'Prints how to use these commands and exits'
+complete -c overlayd -n '__overlayd_at \'run\'' -l fork -x -d 'The view; the command works on a fork of it'
+complete -c overlayd -n '__overlayd_at \'run\'' -l keep -x -d 'Keeps the fork as the view TEMPLATE/NAME'
+complete -c overlayd -n '__overlayd_at \'run\'' -l promote -d 'Gives the view what the command has changed, if it ended with status 0, and removes the fork'
+complete -c overlayd -n '__overlayd_at \'run\'' -l drop -d 'Removes the fork with everything that the command has changed'
+complete -c overlayd -n '__overlayd_at \'run\'' -l pid -x -d 'Which server is meant, if several run'
+complete -c overlayd -n '__overlayd_at \'run\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
+complete -c overlayd -n '__overlayd_at \'run\'' -s h -l help -d 'Prints how to use overlayd run and exits'
 complete -c overlayd -n '__overlayd_at \'rebase\'' -l dry-run -d 'With rebase: computes what would come of each path, and changes nothing'
 complete -c overlayd -n '__overlayd_at \'rebase\'' -l now -d 'With rebase: at once, also in views that are in use'
 complete -c overlayd -n '__overlayd_at \'rebase\'' -l at-next-open -d 'With rebase: when each view is opened next, which is after it was idle or the server was started again'
