@@ -214,6 +214,8 @@ export class FileCache implements BudgetedCache {
     for (;;) {
       if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
       const real = inode.dataReal ?? inode.real
+      // A lower is never written: it may be a snapshot.
+      if (write && !real.layer.isUpper) throw new OverlayError('ESTALE', 'open')
       // An object without a known name is opened again through its own descriptor.
       const dirFd = await this.#descriptors.of(real.parent ?? real)
       const wantWrite = write || real.layer.isUpper

@@ -274,7 +274,12 @@ export class OpenHandle implements OpenFile {
   async truncate(size: number): Promise<void> {
     if (!this.#canWrite) throw new OverlayError('EBADF', 'truncate')
     const file = this.#held()
-    await this.#using(file, () => setattr(this.#sb, this.#cred, this.inode, { size }, { byHandle: true }))
+    const sb = this.#sb
+    await this.#using(file, () =>
+      this.#inPresentStack(() =>
+        sb.descriptors.run(() => setattr(sb, this.#cred, this.inode, { size }, { byHandle: true })),
+      ),
+    )
   }
 
   async sync(): Promise<void> {

@@ -152,6 +152,52 @@ t.test('a file that is being written during freezes loses nothing, and open file
   })
 })
 
+for (const merged of [false, true]) {
+  const when = merged ? 'a squash' : 'a freeze'
+  t.test(`a handle truncates a file under its other name after ${when}, not in the layer`, async (t) => {
+    await withView(t, { 'd/other': 'x' }, async (view) => {
+      const { overlay } = view
+      await make(overlay, 'd/left', 'all of it')
+      await overlay.link(ROOT, await at(overlay, 'd/left'), overlay.root, 'gone')
+      const open = await overlay.open(ROOT, await at(overlay, 'gone'), { read: true, write: true })
+      const { key } = open.inode
+      await make(overlay, 'new', 'new')
+      await overlay.rename(ROOT, overlay.root, 'new', overlay.root, 'gone')
+      const layer = join(await view.freeze(), 'd/left')
+      await view.freeze()
+      if (merged) await view.squash(0, 2)
+      const frozen = merged ? join(view.frozen[0] as string, 'd/left') : layer
+      await open.truncate(3)
+      t.equal((await open.getattr()).size, 3)
+      t.equal(await text(overlay, 'd/left'), 'all')
+      t.equal((await at(overlay, 'd/left')).key, key)
+      t.equal(await text(overlay, 'gone'), 'new')
+      t.equal(readFileSync(frozen, 'utf8'), 'all of it', 'the frozen layer stays as it was')
+      await open.write(Buffer.from('!'), 3)
+      t.equal(await text(overlay, 'd/left'), 'all!')
+      open.close()
+    })
+  })
+}
+
+t.test('a handle opened before a freeze truncates the present file, not the frozen one', async (t) => {
+  await withView(t, { f: 'lower' }, async (view) => {
+    const { overlay } = view
+    await put(overlay, 'f', 'written')
+    const open = await overlay.open(ROOT, await at(overlay, 'f'), { write: true })
+    const layer = await view.freeze()
+    // Calls that begin during a freeze count for the new upper.
+    await Promise.all([view.freeze(), open.truncate(5)])
+    t.equal(readFileSync(join(layer, 'f'), 'utf8'), 'written')
+    t.equal(await text(overlay, 'f'), 'writt')
+    await overlay.unlink(ROOT, overlay.root, 'f')
+    await view.freeze()
+    await open.truncate(2)
+    t.equal((await open.getattr()).size, 2, 'a removed file can still be truncated')
+    open.close()
+  })
+})
+
 t.test('a file that was opened for reading shows a later copy-up, also after a freeze', async (t) => {
   await withView(t, { f: 'x' }, async (view) => {
     const { overlay } = view
