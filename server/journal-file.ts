@@ -34,11 +34,16 @@ export class JournalFile implements Journal {
       const records = journal ? journal.takeRecords() : await RecordJournal.recordsOf(path, kind)
       return new JournalFile(path, kind, { ...(journal && { journal }), records })
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      throw new OptionError(
-        '--state-dir',
-        `cannot use ${path}.log (${code ?? String(error)}); choose another directory`,
-      )
+      throw cannotUse(path, error)
+    }
+  }
+
+  /** Like `open`, but the file is opened by the first append: a server that never needs the journal spares two descriptors. @throws OptionError naming --state-dir */
+  static async openWhenUsed(path: string, kind: string): Promise<JournalFile> {
+    try {
+      return new JournalFile(path, kind, { records: await RecordJournal.recordsOf(path, kind) })
+    } catch (error) {
+      throw cannotUse(path, error)
     }
   }
 
@@ -78,4 +83,9 @@ export class JournalFile implements Journal {
 async function openOrMake(path: string, kind: string): Promise<RecordJournal> {
   await makeDirectory(dirname(path))
   return await RecordJournal.open(path, kind)
+}
+
+function cannotUse(path: string, error: unknown): OptionError {
+  const { code } = error as NodeJS.ErrnoException
+  return new OptionError('--state-dir', `cannot use ${path}.log (${code ?? String(error)}); choose another directory`)
 }

@@ -54,9 +54,9 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   const verifier = await loadWriteVerifier(stateDir, systemRandom, (error) =>
     log.error({ err: error }, 'cannot save the NFS write verifier'),
   )
-  const journal = await JournalFile.open(await lockClientsPath(settings, views), 'nfspeers')
+  const journal = await JournalFile.openWhenUsed(await lockClientsPath(settings, views), 'nfspeers')
   server.journals.push(journal)
-  const nfs4Clients = await JournalFile.open(await nfs4Path(settings, views, 'nfs4-clients'), 'nfs4clients')
+  const nfs4Clients = await JournalFile.openWhenUsed(await nfs4Path(settings, views, 'nfs4-clients'), 'nfs4clients')
   server.journals.push(nfs4Clients)
   const instancePath = await nfs4Path(settings, views, 'nfs4-instance')
   const instance = await loadNfs4Instance(instancePath, systemRandom, systemClock(), (error) =>

@@ -25,6 +25,8 @@ import { Stateid } from './wire/stateid.ts'
 import { Nfs4Error, STATUS } from './wire/status.ts'
 
 const MAX_WIRE_NAME = 64 * 1024
+/** The largest reply while memory for large replies is short: it fits into a small block. */
+const CROWDED_REPLY_BYTES = 96 * 1024
 
 /** An object of a view with the rights of the caller there. */
 export interface Target {
@@ -102,8 +104,9 @@ export class Nfs4Call extends CallState {
     this.changedIn = undefined
   }
 
-  /** Makes room for `bytes` more of results. @throws Nfs4Error REP_TOO_BIG the session does not allow that many */
+  /** Makes room for `bytes` more of results. @throws Nfs4Error REP_TOO_BIG the session does not allow that many · DELAY memory for large replies is short */
   need(bytes: number): Encoder {
+    if (this.rpc.crowded && this.out.pos - this.startAt + bytes > CROWDED_REPLY_BYTES) throw new Nfs4Error(STATUS.DELAY)
     if (this.out.pos - this.startAt + bytes > this.mostReplyBytes) throw this.tooBig()
     return this.makeRoom(bytes)
   }

@@ -3,7 +3,7 @@ import { checkAccess } from './find-state.ts'
 import type { Nfs4Call, Target } from './nfs4-call.ts'
 import { SERVER_CRED } from './open-file.ts'
 import type { Operation } from './operation.ts'
-import { MAX_TRANSFER_BYTES, SHARE_READ } from './wire/constants.ts'
+import { MAX_TRANSFER_BYTES, SHARE_READ, SHORT_READ_BYTES } from './wire/constants.ts'
 
 /** `data_content4`. */
 const DATA = 0
@@ -20,7 +20,8 @@ export const readPlus: Operation = {
     const { args } = call
     call.stateid.read(args)
     const offset = args.safeU64() ?? Number.MAX_SAFE_INTEGER
-    const count = Math.min(args.u32(), MAX_TRANSFER_BYTES, Number.MAX_SAFE_INTEGER - offset)
+    const most = call.rpc.crowded ? SHORT_READ_BYTES : MAX_TRANSFER_BYTES
+    const count = Math.min(args.u32(), most, Number.MAX_SAFE_INTEGER - offset)
     const target = call.file()
     checkAccess(call, SHARE_READ)
     call.need(HEAD_BYTES + HOLE_BYTES + DATA_BYTES + count + 3)

@@ -2,12 +2,10 @@ import { after } from '../../../overlay-core/index.ts'
 import { checkAccess } from './find-state.ts'
 import type { Nfs4Call, Target } from './nfs4-call.ts'
 import type { Operation } from './operation.ts'
-import { MAX_TRANSFER_BYTES, SHARE_READ } from './wire/constants.ts'
+import { MAX_TRANSFER_BYTES, SHARE_READ, SHORT_READ_BYTES } from './wire/constants.ts'
 
 /** `eof` and the length of the data. */
 const HEAD_BYTES = 8
-/** The maximum data of one reply while memory for replies is short; the client requests the rest. */
-const SHORT_BYTES = 32 * 1024
 
 /** READ: data of a file, directly into the reply. RFC 8881 section 18.22. */
 export const read: Operation = {
@@ -16,7 +14,7 @@ export const read: Operation = {
     const { args } = call
     call.stateid.read(args)
     const offset = args.safeU64() ?? Number.MAX_SAFE_INTEGER
-    const most = call.rpc.crowded ? SHORT_BYTES : MAX_TRANSFER_BYTES
+    const most = call.rpc.crowded ? SHORT_READ_BYTES : MAX_TRANSFER_BYTES
     const count = Math.min(args.u32(), most, Number.MAX_SAFE_INTEGER - offset)
     const target = call.file()
     checkAccess(call, SHARE_READ)

@@ -6,6 +6,8 @@ export const LAST_MINOR = 2
 
 /** Maximum and preferred size of READ and WRITE. */
 export const MAX_TRANSFER_BYTES = 1024 * 1024
+/** The most data that READ gives while memory for replies is short; the client requests the rest. */
+export const SHORT_READ_BYTES = 32 * 1024
 /** The largest reply: data and what is beside it. */
 export const MAX_REPLY_BYTES = MAX_TRANSFER_BYTES + 2048
 /** The largest reply of READDIR. */
