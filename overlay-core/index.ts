@@ -1,7 +1,9 @@
 /** The public interface of overlay-core. No other file may be imported from outside. */
 
+export { activity } from './api/activity.ts'
 export { ERRNO, type Errno, isErrno, isUnwritable, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'
+export { LATENCY_BOUNDS_MS, Latencies } from './api/latencies.ts'
 export { after } from './api/maybe-promise.ts'
 export type { Overlay, Squash, Stack, StackMemory } from './api/overlay-api.ts'
 export { type MountOptions, nearestWord, OptionError, parseOptions } from './api/params.ts'
@@ -53,6 +55,7 @@ export { BaseChanges } from './rebase/base-changes.ts'
 export { buildUpper } from './rebase/build-upper.ts'
 export { isConflict, type PathOutcome, STRATEGIES, type Strategy, type StrategyOf } from './rebase/outcome.ts'
 export { outcomesOf } from './rebase/outcomes.ts'
+export { gateLoad } from './sys/call.ts'
 export { actsAsRoot, giveUpExceedingQuotas, mayExceedQuotas } from './sys/capabilities.ts'
 export { claimDirectory } from './sys/claim.ts'
 export { giveMemoryBack } from './sys/free-memory.ts'

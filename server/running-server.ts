@@ -70,6 +70,8 @@ export class RunningServer {
   machines: Machines | undefined
   boot: BootListener | undefined
   admin: Admin | undefined
+  /** Whether clients are served: not while the server starts or stops. */
+  ready = false
   /** Throughput and size over time. */
   readonly history: History
   /** How much views have grown. */
@@ -217,6 +219,7 @@ export class RunningServer {
    */
   async close(graceMs: number = GRACE_MS): Promise<number> {
     let status = 0
+    this.ready = false
     this.stopKeepingMemory()
     this.history.stop()
     this.tls?.stop()

@@ -85,6 +85,7 @@ export async function serve(
   }
   server.stopKeepingMemory = keepMemorySmall(log)
   server.history.start()
+  server.ready = true
   tls?.start()
   warnings.push(...(await exposedDirectories(settings, server.views.list())))
   for (const warning of warnings) log.warn(warning)

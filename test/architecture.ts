@@ -88,6 +88,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   bcryptjs: ['server/login/passwords/'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
+  'prom-client': ['server/metrics/'],
   undici: ['server/status-command.ts', 'server/admin/client/'],
   'webdav-server': ['protocols/webdav/'],
   saxes: ['protocols/webdav/'],

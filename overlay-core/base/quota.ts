@@ -1,4 +1,4 @@
-import { OverlayError } from '../api/errno.ts'
+import { refusedByQuota } from '../api/activity.ts'
 
 /** The limits of a quota, in bytes and objects. A missing limit does not limit. */
 export interface QuotaLimits {
@@ -147,7 +147,7 @@ export class Quota {
 
   /** Counts a change that is about to be made. @throws EDQUOT it exceeds a limit, and nothing was counted */
   reserve(bytes: number, files: number, op: string): void {
-    if (!this.admits(bytes, files)) throw new OverlayError('EDQUOT', op)
+    if (!this.admits(bytes, files)) throw refusedByQuota(op)
     this.add(bytes, files)
   }
 

@@ -1,3 +1,4 @@
+import { countedCopyUp } from '../api/activity.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
@@ -58,7 +59,7 @@ export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data')
   if (other) return sb.descriptors.resting(() => other).then(again, need === 'removal' ? again : undefined)
   const copyOnce = () => chargingCopy(sb, inode, need === 'removal', () => copyUpOnce(sb, inode, need))
   const copy = () => (inode.upper ? completeData(sb, inode) : copyOnce())
-  const copying: Promise<void> = asCopy(inode, copy).finally(() => {
+  const copying: Promise<void> = countedCopyUp(asCopy(inode, copy)).finally(() => {
     inode.copying = undefined
     sb.copies.delete(copying)
   })

@@ -1,4 +1,5 @@
-import { isErrno, OverlayError } from '../api/errno.ts'
+import { refusedByQuota } from '../api/activity.ts'
+import { isErrno } from '../api/errno.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
 import type { Quota } from '../base/quota.ts'
 import { statxFd } from '../sys/stat.ts'
@@ -53,7 +54,7 @@ export class Charges {
   grow(charge: Charge, size: number, op: string): void {
     if (size <= charge.size) return
     if (!charge.gone) this.quota.reserve(size - charge.size, 0, op)
-    else if (this.quota.limits.bytes !== Number.POSITIVE_INFINITY) throw new OverlayError('EDQUOT', op)
+    else if (this.quota.limits.bytes !== Number.POSITIVE_INFINITY) throw refusedByQuota(op)
     charge.size = size
   }
 

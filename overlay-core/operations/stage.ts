@@ -1,3 +1,4 @@
+import { refusedByQuota } from '../api/activity.ts'
 import { bestEffort, OverlayError } from '../api/errno.ts'
 import {
   type Attr,
@@ -118,7 +119,7 @@ class Staged implements StagedFile {
     for (const chunk of chunks) size += chunk.length
     // The quota decides about the file when it is published; one that can never fit is refused at once.
     const most = this.#sb.charges?.quota.limits.bytes
-    if (most !== undefined && this.sizeBytes + size > most) throw new OverlayError('EDQUOT', 'stage')
+    if (most !== undefined && this.sizeBytes + size > most) throw refusedByQuota('stage')
     // After a hole nothing is written by the call that creates the file, because that starts at offset 0.
     if (this.#fd < 0 && this.sizeBytes > 0) await this.#start(NOTHING)
     if (size > 0) this.#endsInHole = false

@@ -1,4 +1,5 @@
 import koffi, { type KoffiFunc } from 'koffi'
+import { activity } from '../api/activity.ts'
 import type { OverlayError } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import type { MaybePromise } from '../api/types.ts'
@@ -155,7 +156,9 @@ export async function timedSync(sync: Promise<number>): Promise<number> {
   try {
     return await sync
   } finally {
-    loopTime.syncEnds(performance.now() - before)
+    const ms = performance.now() - before
+    loopTime.syncEnds(ms)
+    activity.syncs.add(ms)
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import { connectionsAllowed } from '../../overlay-core/index.ts'
+import { connectionsAllowed, type Latencies } from '../../overlay-core/index.ts'
 import { ClosingOrder } from './closing-order.ts'
 import { type Ports, portmapMappings, portmapPrograms, registrationsFor, servedMappings } from './discovery.ts'
 import { ExportTable, type NfsExportSettings, type SecurityPolicy } from './exports/export-table.ts'
@@ -21,6 +21,7 @@ import type { Peer } from './rpc/call.ts'
 import { DIGEST_KEY_BYTES } from './rpc/call-digest.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
+import type { ServedProgram } from './rpc/program.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
 import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
 import { type AcceptMore, type OpenConnection, RpcServer } from './rpc/server.ts'
@@ -87,12 +88,24 @@ export interface NfsServer {
   bytes(): { readonly in: number; readonly out: number }
   /** The number of open connections. */
   connectionCount(): number
+  /** How long the procedures of each program have taken: from when they begin, without the wait for data of the call, until the reply is queued. */
+  latencies(): readonly ProcedureLatencies[]
   /** The locks of clients. */
   readonly heldLocks: HeldLocks
   /** Makes clients send unstable data again, because it may be lost. Resolves when they are told so. */
   dataLost(error: unknown): Promise<void>
   /** Accepts no new requests, finishes those in flight, then closes. */
   close(): Promise<void>
+}
+
+/** The times of one procedure. */
+export interface ProcedureLatencies {
+  /** The program number, for example 100003. */
+  readonly program: number
+  readonly version: number
+  /** The name in the RFC. */
+  readonly procedure: string
+  readonly latencies: Latencies
 }
 
 /** The largest WRITE with its header: handle, two credentials of 400 bytes and the words around them. */
@@ -211,14 +224,19 @@ async function makePrograms(
 function forAdministrators(
   rpc: RpcServer,
   { held: heldLocks }: LockManager,
-): Pick<NfsServer, 'connections' | 'endConnections' | 'heldLocks' | 'bytes' | 'connectionCount'> {
+): Pick<NfsServer, 'connections' | 'endConnections' | 'heldLocks' | 'bytes' | 'connectionCount' | 'latencies'> {
   return {
     connections: () => rpc.connections(),
     endConnections: (isMeant) => rpc.end(isMeant),
     heldLocks,
     bytes: () => rpc.bytes,
     connectionCount: () => rpc.connectionCount,
+    latencies: () => rpc.programs.list().flatMap(latenciesOf),
   }
+}
+
+function latenciesOf({ number: program, version, procedures, latencies }: ServedProgram): ProcedureLatencies[] {
+  return procedures.map(({ name }, i) => ({ program, version, procedure: name, latencies: latencies[i] as Latencies }))
 }
 
 /** Counts and reports callers whose connection is not protected as an export wants. */

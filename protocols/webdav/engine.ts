@@ -1,5 +1,5 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import { isErrno, type MaybePromise, OverlayError } from '../../overlay-core/index.ts'
+import { isErrno, Latencies, type MaybePromise, OverlayError } from '../../overlay-core/index.ts'
 import type { Caller } from './api/caller.ts'
 import type { DavTemplate, DavUse } from './api/settings.ts'
 import { ClientGone } from './http/client-gone.ts'
@@ -26,6 +26,8 @@ export type EngineServices = Omit<DavServices, 'allowed'>
 export class DavEngine extends WebDAVServer {
   declare methods: Record<string, DavMethod>
   override executeRequest: (req: IncomingMessage, res: ServerResponse, target: string) => void
+  /** How long requests of each method have taken, from their header until they are answered. */
+  readonly latencies: ReadonlyMap<string, Latencies>
   readonly #services: DavServices
   #running = 0
   #closing = false
@@ -35,8 +37,14 @@ export class DavEngine extends WebDAVServer {
     super({ version: '0' })
     this.methods = {}
     for (const [name, method] of Object.entries(DAV_METHODS)) this.method(name, method)
+    this.latencies = new Map(Object.keys(DAV_METHODS).map((name) => [name, new Latencies()]))
     this.#services = { ...services, allowed: (kind, readOnly) => this.#allowed(kind, readOnly) }
     this.executeRequest = (req, res, target) => this.#execute(req, res, target)
+  }
+
+  /** The number of requests that are being answered. */
+  get running(): number {
+    return this.#running
   }
 
   /** Turns new requests away and resolves when the last running one has ended. */
@@ -49,6 +57,7 @@ export class DavEngine extends WebDAVServer {
   }
 
   #execute(req: IncomingMessage, res: ServerResponse, target: string): void {
+    const beganMs = this.#services.fineNow()
     this.#services.counters.requests++
     this.#running++
     res.on('error', this.#unheard)
@@ -57,14 +66,14 @@ export class DavEngine extends WebDAVServer {
       const located = this.#locate(req, res, caller, target)
       if (located instanceof Promise) {
         located.then(
-          (ctx) => this.#run(ctx),
-          (error: unknown) => this.#fail(this.#nowhere(req, res, caller), error),
+          (ctx) => this.#run(ctx, beganMs),
+          (error: unknown) => this.#fail(this.#nowhere(req, res, caller), error, beganMs),
         )
       } else {
-        this.#run(located)
+        this.#run(located, beganMs)
       }
     } catch (error) {
-      this.#fail(this.#nowhere(req, res, caller), error)
+      this.#fail(this.#nowhere(req, res, caller), error, beganMs)
     }
   }
 
@@ -73,21 +82,21 @@ export class DavEngine extends WebDAVServer {
     return new DavContext(req, res, this.#services, caller, undefined, NOWHERE)
   }
 
-  #run(ctx: DavContext): void {
+  #run(ctx: DavContext, beganMs: number): void {
     if (this.#services.seen !== undefined && ctx.view !== undefined)
       this.#services.seen(ctx.req, ctx.view.holder, labelOf(ctx.view, ctx.template))
     try {
       const result = this.#dispatch(ctx)
       if (result instanceof Promise) {
         result.then(
-          () => this.#done(ctx),
-          (error: unknown) => this.#fail(ctx, error),
+          () => this.#done(ctx, beganMs),
+          (error: unknown) => this.#fail(ctx, error, beganMs),
         )
       } else {
-        this.#done(ctx)
+        this.#done(ctx, beganMs)
       }
     } catch (error) {
-      this.#fail(ctx, error)
+      this.#fail(ctx, error, beganMs)
     }
   }
 
@@ -159,7 +168,7 @@ export class DavEngine extends WebDAVServer {
       .join(', ')
   }
 
-  #fail(ctx: DavContext, error: unknown): void {
+  #fail(ctx: DavContext, error: unknown, beganMs: number): void {
     try {
       if (error instanceof ClientGone) this.#lost(ctx)
       else this.#refuse(ctx, error)
@@ -167,7 +176,7 @@ export class DavEngine extends WebDAVServer {
       this.#services.log.error({ err: second }, 'webdav: cannot answer with an error')
       ctx.res.destroy()
     }
-    this.#done(ctx)
+    this.#done(ctx, beganMs)
   }
 
   /** Called if the client closes the connection during a transfer. */
@@ -204,8 +213,9 @@ export class DavEngine extends WebDAVServer {
     else sendBody(ctx, status, TEXT_TYPE, `${reason}\n`, [...headers, 'X-Content-Type-Options', 'nosniff'])
   }
 
-  #done({ res, services, use, other }: DavContext): void {
+  #done({ req, res, services, use, other }: DavContext, beganMs: number): void {
     const { counters } = services
+    this.latencies.get(req.method ?? '')?.add(services.fineNow() - beganMs)
     use?.release()
     other?.use.release()
     if (res.statusCode < 300) counters.status2xx++

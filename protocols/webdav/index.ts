@@ -95,6 +95,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     ...senders(options),
     now,
     lockNow: lockClock.now,
+    fineNow: () => performance.now(),
     randomUUID: newUuid,
     limits,
     locks,
@@ -116,14 +117,19 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     await uploads.close()
     await locks.idle()
   }
-  const forAdministrators = lockKeeping(locks, lockClock.now)
   return {
     counters,
+    ...measures(engine, contents),
     close,
     ...entrance,
-    ...forAdministrators,
+    ...lockKeeping(locks, lockClock.now),
     ...liveViews({ views, templates, locks, contents, uploads }),
   }
+}
+
+/** What is measured besides the counters. */
+function measures(engine: DavEngine, cache: ContentCache): Pick<DavHandle, 'latencies' | 'running' | 'cache'> {
+  return { latencies: engine.latencies, running: () => engine.running, cache }
 }
 
 /** Lets requests reach the engine: by routes, or past them. */
@@ -160,7 +166,10 @@ function liveViews({
   locks: DurableLockStore
   contents: ContentCache
   uploads: UploadStore
-}): Omit<DavHandle, 'counters' | 'close' | 'handles' | 'execute' | 'locks' | 'endLock'> {
+}): Omit<
+  DavHandle,
+  'counters' | 'latencies' | 'running' | 'cache' | 'close' | 'handles' | 'execute' | 'locks' | 'endLock'
+> {
   const letGo = async (id: string) => {
     contents.deleteView(id)
     await uploads.closeView(id)

@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { isUnwritable } from '../../overlay-core/index.ts'
 import { isFromForeignPage } from '../foreign-pages.ts'
 import { makeDirectory } from '../make-directory.ts'
+import { type ProbeRoutes, probeRoutes } from '../metrics/probe-routes.ts'
 import type { RunningServer } from '../running-server.ts'
 import { adminSocketPath } from '../state-dir.ts'
 import { socketPath } from './api/socket-path.ts'
@@ -28,7 +29,8 @@ const REQUEST_TIMEOUT_MS = 30_000
  */
 export async function openAdmin(server: RunningServer, stateDir: string, log: Logger): Promise<Admin | undefined> {
   const counters: AdminCounters = { requests: 0, refused: 0, failed: 0 }
-  const answer = loadedOnDemand(server, counters, log)
+  const probes = probeRoutes(server, log)
+  const answer = loadedOnDemand(server, counters, log, probes)
   const http = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) =>
     answer(request, response, { user: undefined, address: undefined }),
   )
@@ -48,7 +50,12 @@ export async function openAdmin(server: RunningServer, stateDir: string, log: Lo
 }
 
 /** Most servers never get a request of an administrator, so what answers it is loaded with the first one. */
-function loadedOnDemand(server: RunningServer, counters: AdminCounters, log: Logger): AdminListener {
+function loadedOnDemand(
+  server: RunningServer,
+  counters: AdminCounters,
+  log: Logger,
+  probes: ProbeRoutes,
+): AdminListener {
   let listener: Promise<AdminListener> | undefined
   const load = async () => (await import('./http/admin-app.ts')).adminApp({ server, log, counters })
   return (request, response, by: Requester) => {
@@ -57,6 +64,7 @@ function loadedOnDemand(server: RunningServer, counters: AdminCounters, log: Log
       refuse(response, 403, FOREIGN_PAGE)
       return
     }
+    if (probes(request, response)) return
     listener ??= load()
     listener.then(
       (answer) => answer(request, response, by),

@@ -7,6 +7,7 @@ import { TABLES } from '../../config/file/tables.ts'
 import { MANUAL, MANUAL_DATE } from '../../config/manual.ts'
 import { markdownOf } from '../../config/manual-markdown.ts'
 import { troffOf } from '../../config/manual-troff.ts'
+import { metricsPage } from './metrics-page.ts'
 
 /** The top of the repository. */
 export const top = fileURLToPath(new URL('../..', import.meta.url))
@@ -25,6 +26,7 @@ export function manualFiles(): ReadonlyMap<string, string> {
     ['docs/overlayd.1', troffOf(MANUAL, command)],
     ['docs/config.md', markdownOf('overlayd.toml(5)', FILE_SOURCES, FILE_MANUAL)],
     ['docs/overlayd.toml.5', troffOf(FILE_MANUAL, file)],
+    ['docs/metrics.md', metricsPage()],
     ['deploy/completion/overlayd.bash', bashCompletion()],
     ['deploy/completion/_overlayd', zshCompletion()],
     ['deploy/completion/overlayd.fish', fishCompletion()],

@@ -1,4 +1,4 @@
-import type { MaybePromise } from '../../../overlay-core/index.ts'
+import type { Latencies, MaybePromise } from '../../../overlay-core/index.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
 import type { RpcCall } from './call.ts'
 import { GARBAGE_ARGS, PROC_UNAVAIL, PROG_MISMATCH, PROG_UNAVAIL, SYSTEM_ERR } from './constants.ts'
@@ -101,21 +101,26 @@ export class Dispatcher {
   }
 
   #run(call: RpcCall, procedure: RpcProcedure, entry: DuplicateEntry | undefined): MaybePromise<void> {
+    const beganMs = this.#now()
     try {
       const result = procedure.run(call)
       if (result instanceof Promise) {
         return result.then(
-          () => this.#finish(call, entry),
+          () => this.#finish(call, entry, beganMs),
           (error) => {
             this.#failed(call, procedure, error)
-            this.#finish(call, entry)
+            this.#finish(call, entry, beganMs)
           },
         )
       }
     } catch (error) {
       this.#failed(call, procedure, error)
     }
-    this.#finish(call, entry)
+    this.#finish(call, entry, beganMs)
+  }
+
+  #latenciesOf({ program, version, procedure }: RpcCall): Latencies | undefined {
+    return this.#programs.find(program, version)?.latencies[procedure]
   }
 
   #failed(call: RpcCall, procedure: RpcProcedure, error: unknown): void {
@@ -136,7 +141,8 @@ export class Dispatcher {
     }
   }
 
-  #finish(call: RpcCall, entry: DuplicateEntry | undefined): void {
+  #finish(call: RpcCall, entry: DuplicateEntry | undefined, beganMs: number): void {
+    this.#latenciesOf(call)?.add(this.#now() - beganMs)
     if (!call.answered) call.beginAccepted(SYSTEM_ERR)
     entry?.complete(call)
     call.finish()

@@ -1,4 +1,4 @@
-import type { MaybePromise } from '../../../overlay-core/index.ts'
+import { Latencies, type MaybePromise } from '../../../overlay-core/index.ts'
 import type { RpcCall } from './call.ts'
 
 /** One procedure of an RPC program. */
@@ -25,6 +25,11 @@ export interface RpcProgram {
   readonly procedures: readonly RpcProcedure[]
 }
 
+/** A program with the times that its procedures have taken, in the same order. */
+export interface ServedProgram extends RpcProgram {
+  readonly latencies: readonly Latencies[]
+}
+
 /** The supported versions of a program that was called with another one. */
 export interface VersionRange {
   readonly low: number
@@ -33,14 +38,21 @@ export interface VersionRange {
 
 /** The programs of a server, found by number and version. */
 export class ProgramTable {
-  readonly #programs: readonly RpcProgram[]
+  readonly #programs: readonly ServedProgram[]
 
   constructor(programs: readonly RpcProgram[]) {
-    this.#programs = programs
+    this.#programs = programs.map((program) => ({
+      ...program,
+      latencies: program.procedures.map(() => new Latencies()),
+    }))
+  }
+
+  list(): readonly ServedProgram[] {
+    return this.#programs
   }
 
   /** The program; undefined if this version is not supported. */
-  find(number: number, version: number): RpcProgram | undefined {
+  find(number: number, version: number): ServedProgram | undefined {
     for (const program of this.#programs) {
       if (program.number === number && program.version === version) return program
     }

@@ -92,6 +92,7 @@ const SWEEPS_PER_LIMIT = 4
 /** Serves RPC programs on a TCP port (RFC 5531). */
 export class RpcServer {
   readonly counters: Counters = newCounters()
+  readonly programs: ProgramTable
   readonly #options: RpcServerOptions
   readonly #server: Server
   readonly #connections = new Set<Connection>()
@@ -114,6 +115,7 @@ export class RpcServer {
     this.#shares = new ClientShares(options)
     const { log, now, groupsOf, replies, callKey, duplicates, isClient = () => true } = options
     this.#isClient = isClient
+    this.programs = new ProgramTable(options.programs)
     this.#duplicates = new DuplicateCache(new CallDigest(replies?.key ?? callKey), duplicates, replies, now())
     const groups = groupsOf && new GroupCache(groupsOf, now, log, isClient)
     this.#context = {
@@ -126,7 +128,7 @@ export class RpcServer {
         keepLarge: Math.ceil(MOST_LARGE_BYTES / (options.maxRecordBytes + SLACK_BYTES)),
         mostLargeBytes: MOST_LARGE_BYTES,
       }),
-      dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now, groups),
+      dispatcher: new Dispatcher(this.programs, this.counters, log, now, groups),
       counters: this.counters,
       limits: options,
       log,

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { ChangeGuard, Cred, Journal, MaybePromise, Name, Overlay } from '../../../overlay-core/index.ts'
+import type { ChangeGuard, Cred, Journal, Latencies, MaybePromise, Name, Overlay } from '../../../overlay-core/index.ts'
 import type { PageAccount } from '../http/page-frame.ts'
 import type { Caller } from './caller.ts'
 
@@ -221,6 +221,12 @@ export interface DavLock {
 export interface DavHandle {
   /** Totals by name: `requests`, `status2xx`…, `abortedUploads`, `abortedDownloads`, `faults`… */
   readonly counters: Readonly<Record<string, number>>
+  /** How long requests have taken, by method: from their header until they are answered. */
+  readonly latencies: ReadonlyMap<string, Latencies>
+  /** The number of requests that are being answered. */
+  running(): number
+  /** The cache of small files: its size in bytes, and how often a file was found in it or not. */
+  readonly cache: { readonly size: number; readonly hits: number; readonly misses: number }
   /** Whether the routes that `registerWebDav` has added would pass this request to `execute`. */
   handles(req: IncomingMessage): boolean
   /** Answers a request without the router and hooks of Fastify. */

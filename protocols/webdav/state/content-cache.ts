@@ -25,6 +25,8 @@ export class ContentCache {
   /** The files of each view. */
   readonly #byView = new Map<string, Set<Inode>>()
   #bytes = 0
+  hits = 0
+  misses = 0
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
@@ -38,7 +40,11 @@ export class ContentCache {
   /** The content of a file with the present attributes `attr`; undefined if it must be read. */
   get(inode: Inode, attr: Attr): string | undefined {
     const known = this.#entries.get(inode)
-    if (known === undefined || known.attr !== attr) return undefined
+    if (known === undefined || known.attr !== attr) {
+      this.misses++
+      return undefined
+    }
+    this.hits++
     known.used = true
     return known.bytes
   }

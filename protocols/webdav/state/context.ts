@@ -48,6 +48,8 @@ export interface DavServices {
   readonly now: () => number
   /** The clock for lock expiry, in ms. */
   readonly lockNow: () => number
+  /** Milliseconds and parts of them, on a clock that nobody sets. */
+  readonly fineNow: () => number
   readonly randomUUID: () => string
   readonly limits: DavLimits
   readonly locks: LockStore
