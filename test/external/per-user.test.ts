@@ -97,7 +97,7 @@ t.test('clients go on when an idle view was closed; a removed one is stale', asy
     await as(DAEMON, 'cd /mnt/daemon && cat dir/own && echo more >> dir/own && cat dir/own'),
     'mine\nmine\nmore\n',
   )
-  t.match(await view('remove', 'course/daemon'), /^removed course\/daemon /)
+  t.match(await view('remove', 'course/daemon', '--yes'), /^removed course\/daemon /)
   await t.rejects(as(DAEMON, 'cat /mnt/daemon/dir/own'), /[Ss]tale/)
   t.equal(await as(BIN, 'cat /mnt/bin/own'), 'other\n')
   await client.sh('umount -l /mnt/daemon')

@@ -67,7 +67,7 @@ t.test(
     const again = await course(t, { dir })
     t.equal(await read('daemon', again.dav), 'old', 'after a restart')
     t.equal(await read('bin', again.dav), 'new')
-    const view = await overlayd('view', 'remove', 'course/daemon', ...state)
+    const view = await overlayd('view', 'remove', 'course/daemon', '--yes', ...state)
     t.equal(view.status, 0)
     const removed = await overlayd('layer', 'remove', 'material@1', '--yes', ...state)
     t.match(removed, { status: 0, out: /removed material@1; free its space with overlayd layer gc/ })
