@@ -160,6 +160,8 @@ export interface Settings {
   readonly limits?: Limits | undefined
   /** Undefined: no machine boots from this server. */
   readonly boot?: BootSettings | undefined
+  /** Where metrics are served; undefined: only on the admin socket. */
+  readonly metrics?: Address | undefined
   /** Absolute. */
   readonly stateDir: string
   /** The directory of the layer store. Absolute; undefined where there is no configuration file. */

@@ -98,7 +98,7 @@ function portmapError(cause: unknown): unknown {
 }
 
 /** Converts an error of listening to an OptionError if an option caused it. */
-function listenError(option: string, { host, port }: Address, error: unknown): unknown {
+export function listenError(option: string, { host, port }: Address, error: unknown): unknown {
   const at = formatAddress(host, port)
   const free = formatAddress(host, 0)
   switch ((error as NodeJS.ErrnoException).code) {

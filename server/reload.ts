@@ -34,6 +34,7 @@ const AT_START: { readonly [Key in keyof Settings]?: string } = {
   nfs: 'nfs.listen',
   tls: 'tls',
   boot: 'boot',
+  metrics: 'metrics.listen',
   as: 'webdav.as',
   locks: 'webdav.locks',
   symlinks: 'webdav.symlinks',

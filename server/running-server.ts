@@ -16,6 +16,7 @@ import { History } from './history.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
 import { measure, noteGrowth } from './measure.ts'
+import type { MetricsListener } from './metrics/metrics-listener.ts'
 import type { OpenLogin, WebLogin } from './open-login.ts'
 import { Presence } from './presence.ts'
 import { systemRandom } from './random.ts'
@@ -70,6 +71,8 @@ export class RunningServer {
   machines: Machines | undefined
   boot: BootListener | undefined
   admin: Admin | undefined
+  /** The listener for programs that watch the server; undefined without [metrics]. */
+  metrics: MetricsListener | undefined
   /** Whether clients are served: not while the server starts or stops. */
   ready = false
   /** Throughput and size over time. */
@@ -235,6 +238,7 @@ export class RunningServer {
     await step('stopping the jobs', () => this.jobs.close())
     await Promise.all([
       step('closing the admin listener', async () => this.admin?.close()),
+      step('closing the metrics listener', async () => this.metrics?.close()),
       step('closing NFS', async () => this.nfs?.close()),
       step('closing HTTP', () => this.#closeHttp(graceMs)),
       step('closing the boot door', async () => this.boot?.close()),

@@ -77,6 +77,10 @@ export async function serve(
     server.templates.hooks = viewHooks(server, settings)
     warnings.push(...(await openListeners(server, settings, log)))
     server.reload = reload && (() => reload(server))
+    if (settings.metrics !== undefined) {
+      const { openMetrics } = await import('./metrics/metrics-listener.ts')
+      server.metrics = await openMetrics(server, settings.metrics, logOf(log, 'metrics'))
+    }
     server.admin = await openAdmin(server, settings.stateDir, logOf(log, 'admin'))
     warnings.push(...(await tellOthers(server, settings, server.admin)))
   } catch (error) {

@@ -5,6 +5,7 @@ import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LIMITS } from './limit-tables.ts'
 import { LOGIN } from './login-tables.ts'
+import { METRICS } from './metrics-table.ts'
 import { OIDC } from './oidc-tables.ts'
 import type { Problems } from './problems.ts'
 import { type FileValues, keyText } from './read-tables.ts'
@@ -62,6 +63,7 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...file.groups.flatMap((group) => named(GROUPS, group, sources)),
     ...file.machines.flatMap((machine) => named(MACHINES, machine, sources)),
     ...table(SERVER, 'server', file.server, sources),
+    ...(file.metrics === undefined ? [] : table(METRICS, 'metrics', file.metrics, sources)),
     ...table(LIMITS, 'limits', file.limits, sources),
     ...table(LOG, 'log', file.log, sources),
   ]

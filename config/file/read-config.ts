@@ -77,7 +77,7 @@ export function readConfig(text: string, context: ConfigContext): Config {
     views.map((view) => view.settings),
     problems,
   )
-  const settings = { ...mergeSettings(file, bootable(views, boot), context), boot }
+  const settings = { ...mergeSettings(file, bootable(views, boot), context), boot, metrics: metricsOf(file) }
   if (document.whole) {
     if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
     const given = [...tlsErrors(mergeTls(file, context)), ...listenerErrors(settings), ...loginErrors(settings)]
@@ -95,6 +95,10 @@ export function readConfig(text: string, context: ConfigContext): Config {
     views,
     placeOf,
   }
+}
+
+function metricsOf({ metrics }: FileValues): Settings['metrics'] {
+  return metrics && (metrics.listen?.value.address ?? { host: '127.0.0.1', port: 9464, given: false })
 }
 
 /** The views, with those marked whose views are named by machines. */
@@ -133,6 +137,7 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     tls: file.tls,
     ldap: file.ldap ?? {},
     oidc: file.oidc ?? {},
+    metrics: file.metrics ?? {},
     boot: file.boot ?? {},
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined

@@ -4,6 +4,7 @@ import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LIMITS } from './limit-tables.ts'
 import { LOGIN } from './login-tables.ts'
+import { METRICS } from './metrics-table.ts'
 import { OIDC } from './oidc-tables.ts'
 import type { Problems } from './problems.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
@@ -26,6 +27,8 @@ export interface FileValues {
   /** Undefined if the file has no such table. */
   readonly oidc: ValuesOf<typeof OIDC.keys> | undefined
   readonly users: ValuesOf<typeof USERS.keys>
+  /** Undefined if the file has no such table. */
+  readonly metrics: ValuesOf<typeof METRICS.keys> | undefined
   readonly limits: ValuesOf<typeof LIMITS.keys>
   readonly tls: ValuesOf<typeof TLS.keys>
   /** Undefined if the file has no such table. */
@@ -53,6 +56,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     ldap: root.entries.has(LDAP.name) ? reader.single(LDAP) : undefined,
     oidc: root.entries.has(OIDC.name) ? reader.single(OIDC) : undefined,
     users: reader.single(USERS),
+    metrics: root.entries.has(METRICS.name) ? reader.single(METRICS) : undefined,
     limits: reader.single(LIMITS),
     tls: reader.single(TLS),
     boot: root.entries.has(BOOT.name) ? reader.single(BOOT) : undefined,

@@ -3,6 +3,7 @@ import type { Table } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LIMITS } from './limit-tables.ts'
 import { LOGIN } from './login-tables.ts'
+import { METRICS } from './metrics-table.ts'
 import { OIDC } from './oidc-tables.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
 import { USERS } from './user-tables.ts'
@@ -25,6 +26,7 @@ export const TABLES: readonly Table[] = [
   GROUPS,
   MACHINES,
   SERVER,
+  METRICS,
   LIMITS,
   LOG,
 ]

@@ -46,4 +46,20 @@ export function metricsPage(): string {
   return HEAD.replace('LISTENER\n', LISTENER) + rows.join('') + DOORS
 }
 
-const LISTENER = ''
+const LISTENER = `Prometheus does not ask Unix sockets. With the table \`[metrics]\` in the [configuration file](config.md) they are served on a listener of its own, by default at 127.0.0.1:9464, and nothing else there:
+
+\`\`\`toml
+[metrics]
+listen = "127.0.0.1:9464"
+\`\`\`
+
+\`\`\`yaml
+scrape_configs:
+  - job_name: overlayd
+    static_configs:
+      - targets: ["127.0.0.1:9464"]
+\`\`\`
+
+There is no login. Give it another address only in a network where all may know how busy the server is. At most 32 connections are open at a time.
+
+`

@@ -186,6 +186,7 @@ export class Connection implements Waiting {
   #work(): void {
     const turnEnd = this.#context.limits.turnBytes
     const endMs = this.#share.begin(this.#turnStartMs)
+    this.#context.dispatcher.begin()
     let answered = 0
     let nextLook = BYTES_PER_LOOK
     try {

@@ -15,6 +15,8 @@ export class Dispatcher {
   readonly #log: Logger
   readonly #now: () => number
   readonly #groups: GroupCache | undefined
+  /** When the next call begins. */
+  #beganMs = 0
 
   constructor(programs: ProgramTable, counters: Counters, log: Logger, now: () => number, groups?: GroupCache) {
     this.#programs = programs
@@ -22,6 +24,14 @@ export class Dispatcher {
     this.#log = log
     this.#now = now
     this.#groups = groups
+  }
+
+  /**
+   * Must be called before the first of several calls that are processed one directly after the other. The next one begins when the one before has ended, because reading
+   * the clock twice takes too long for the fastest calls.
+   */
+  begin(): void {
+    this.#beganMs = this.#now()
   }
 
   /**
@@ -39,7 +49,11 @@ export class Dispatcher {
       return
     }
     const groups = this.#groups?.apply(call.credential, call.peer.address)
-    if (groups !== undefined) return groups.then(() => this.#start(call, duplicates, start))
+    if (groups !== undefined)
+      return groups.then(() => {
+        this.begin()
+        return this.#start(call, duplicates, start)
+      })
     return this.#start(call, duplicates, start)
   }
 
@@ -101,7 +115,7 @@ export class Dispatcher {
   }
 
   #run(call: RpcCall, procedure: RpcProcedure, entry: DuplicateEntry | undefined): MaybePromise<void> {
-    const beganMs = this.#now()
+    const beganMs = this.#beganMs
     try {
       const result = procedure.run(call)
       if (result instanceof Promise) {
@@ -142,7 +156,9 @@ export class Dispatcher {
   }
 
   #finish(call: RpcCall, entry: DuplicateEntry | undefined, beganMs: number): void {
-    this.#latenciesOf(call)?.add(this.#now() - beganMs)
+    const endMs = this.#now()
+    this.#beganMs = endMs
+    this.#latenciesOf(call)?.add(endMs - beganMs)
     if (!call.answered) call.beginAccepted(SYSTEM_ERR)
     entry?.complete(call)
     call.finish()

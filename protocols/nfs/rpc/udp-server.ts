@@ -99,6 +99,7 @@ export class UdpServer {
       queue.close()
     }
     try {
+      this.#dispatcher.begin()
       const result = this.#dispatcher.dispatch(call, this.#duplicates)
       if (result instanceof Promise) result.then(done)
       else done()

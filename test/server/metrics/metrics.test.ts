@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -10,6 +12,16 @@ import { runFileOf } from '../view-orders.ts'
 import { type ReadMetrics, readMetrics } from './read-metrics.ts'
 
 t.setTimeout(120_000)
+
+/** A port that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
 
 /** Asks the admin socket. The path of the socket may be longer than curl accepts. */
 async function curl(socket: string, path: string, ...options: string[]): Promise<{ status: number; body: string }> {
@@ -86,6 +98,25 @@ t.test('metrics count what clients have asked for, over both doors', AS_ROOT, as
   t.same(await curl(socket, '/readyz'), { status: 200, body: 'ready\n' })
   t.equal((await curl(socket, '/metrics', '-X', 'POST')).status, 405)
   t.equal((await curl(socket, '/metrics', '-H', 'Origin: https://evil.example')).status, 403)
+})
+
+t.test('Prometheus has a listener of its own, which serves nothing else', AS_ROOT, async (t) => {
+  const port = await freePort()
+  const { server } = await course(t, { tables: `[metrics]\nlisten = "127.0.0.1:${port}"\n` })
+  const ask = async (path: string, init: RequestInit = {}) => {
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`, init)
+    return { status: answer.status, body: await answer.text() }
+  }
+  const metrics = await ask('/metrics?x=1')
+  t.equal(metrics.status, 200)
+  t.equal(valueAt(readMetrics(metrics.body), 'overlayd_connections', { door: 'nfs' }), 1)
+  t.same(await ask('/readyz'), { status: 200, body: 'ready\n' })
+  t.equal((await ask('/v1/status')).status, 404)
+  t.equal((await ask('/')).status, 404)
+  t.equal((await ask('/metrics', { headers: { 'sec-fetch-site': 'cross-site' } })).status, 403)
+  t.equal((await ask('/metrics', { method: 'POST', body: 'x' })).status, 405)
+  t.equal(await server.stop(), 0)
+  await t.rejects(ask('/healthz'))
 })
 
 t.test('the dashboard names only metrics that exist', async (t) => {
