@@ -1,6 +1,7 @@
 /** The public interface of the configuration. */
 export { formatAddress, isLoopback } from './address.ts'
 export type { AdminOrder, AdminRequest } from './admin-request.ts'
+export type { AdminSettings } from './admin-settings.ts'
 export type {
   BootSettings,
   MacCheck,

@@ -1,5 +1,6 @@
 import type { CacheLimits, MountOptions, QuotaLimits } from '../overlay-core/index.ts'
 import type { AdminRequest } from './admin-request.ts'
+import type { AdminSettings } from './admin-settings.ts'
 import type { BootSettings } from './boot-settings.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
@@ -162,6 +163,8 @@ export interface Settings {
   readonly boot?: BootSettings | undefined
   /** Where metrics are served; undefined: only on the admin socket. */
   readonly metrics?: Address | undefined
+  /** Undefined: administrators have only the socket in the state directory. */
+  readonly admin?: AdminSettings | undefined
   /** Absolute. */
   readonly stateDir: string
   /** The directory of the layer store. Absolute; undefined where there is no configuration file. */

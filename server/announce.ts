@@ -18,7 +18,7 @@ export function announce(
   settings: Settings,
   warnings: readonly string[] = [],
 ): string {
-  const { webdav, nfs, boot } = listening
+  const { webdav, nfs, boot, admin } = listening
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const view of views) {
     if (webdav !== undefined && isServedBy('webdav', view)) {
@@ -28,6 +28,7 @@ export function announce(
     if (nfs !== undefined && isServedBy('nfs', view)) lines.push(`  ${nfsMount(nfs, view, settings)}`)
   }
   if (boot !== undefined) lines.push(`Machines boot from http://${formatAddress(boot.host, boot.port)}/boot.ipxe`)
+  if (admin !== undefined) lines.push(`Administrators use ${admin}`)
   const first = views.find((view) => isServedBy('webdav', view))
   const url = webdav && first && davUrl(webdav, davName(first, settings))
   if (url !== undefined) lines.push(...webdavHints(url))

@@ -21,7 +21,14 @@ import {
   mostConnections,
   newHttpCounters,
 } from './http-limits.ts'
-import { ACCESS_PATH, type HttpLogin, type LoginRefusal, MINE_PATH, TOKENS_PATH } from './login/index.ts'
+import {
+  ACCESS_PATH,
+  type HttpLogin,
+  type LoginRefusal,
+  MINE_PATH,
+  TOKENS_PATH,
+  WRONG_PASSWORD_MS,
+} from './login/index.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import { RequestTurns } from './request-turns.ts'
@@ -217,9 +224,6 @@ function requestOrder(): (req: IncomingMessage, res: ServerResponse, go: () => v
   const turns = new RequestTurns(fineClock)
   return (req, res, go) => pipelines.inTurn(req, res, () => turns.begin(req.socket, go))
 }
-
-/** How long the answer to a wrong password waits. */
-const WRONG_PASSWORD_MS = 500
 
 /** The routes below `/-/` that are different for each user. */
 const OF_USERS = [TOKENS_PATH, ACCESS_PATH, MINE_PATH]

@@ -48,6 +48,13 @@ export async function userByName(name: string): Promise<{ readonly uid: number; 
   return Number.isInteger(ids.uid) && Number.isInteger(ids.gid) ? ids : undefined
 }
 
+/** The id of a group; undefined if there is none of this name. @throws Error getent fails */
+export async function groupByName(name: string): Promise<number | undefined> {
+  const [found, , gid] = (await limited(() => run('getent', ['group', '--', name])))?.trim().split(':') ?? []
+  // getent also takes the number of a group for its name.
+  return found === name && Number.isInteger(Number(gid)) ? Number(gid) : undefined
+}
+
 /** The login name of a user; undefined if there is no such user. @throws Error getent fails */
 export async function userName(uid: number): Promise<string | undefined> {
   return (await limited(() => run('getent', ['passwd', String(uid)])))?.split(':')[0] || undefined

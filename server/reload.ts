@@ -35,6 +35,7 @@ const AT_START: { readonly [Key in keyof Settings]?: string } = {
   tls: 'tls',
   boot: 'boot',
   metrics: 'metrics.listen',
+  admin: 'admin',
   as: 'webdav.as',
   locks: 'webdav.locks',
   symlinks: 'webdav.symlinks',

@@ -51,6 +51,8 @@ export interface ListeningAddresses {
   readonly nfs: { readonly host: string; readonly port: number } | undefined
   /** Where machines get their boot scripts. */
   readonly boot?: { readonly host: string; readonly port: number } | undefined
+  /** The URL of the admin listener on TCP. */
+  readonly admin?: string | undefined
 }
 
 /** The parts of a server that runs or is starting. `close` closes those that exist, in order. */
@@ -129,7 +131,7 @@ export class RunningServer {
 
   get listening(): ListeningAddresses {
     const webdav = this.webdavAddress && { ...this.webdavAddress, user: this.webdavUser }
-    return { webdav, nfs: this.nfs, tls: this.tls, boot: this.boot }
+    return { webdav, nfs: this.nfs, tls: this.tls, boot: this.boot, admin: this.admin?.url }
   }
 
   /** The data that `overlayd status` shows. */

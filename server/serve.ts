@@ -81,7 +81,7 @@ export async function serve(
       const { openMetrics } = await import('./metrics/metrics-listener.ts')
       server.metrics = await openMetrics(server, settings.metrics, logOf(log, 'metrics'))
     }
-    server.admin = await openAdmin(server, settings.stateDir, logOf(log, 'admin'))
+    server.admin = await openAdmin(server, settings, logOf(log, 'admin'))
     warnings.push(...(await tellOthers(server, settings, server.admin)))
   } catch (error) {
     await server.close()
@@ -131,14 +131,14 @@ async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<v
 }
 
 /** Reads the certificates. @throws OptionError */
-function openTls(tls: TlsSettings, { webdav, nfs }: Settings, log: Logger): Promise<TlsKeeper> {
+function openTls(tls: TlsSettings, { webdav, nfs, admin }: Settings, log: Logger): Promise<TlsKeeper> {
   return TlsKeeper.open(tls, {
     log: logOf(log, 'tls'),
     wallNow: systemClock,
     // Loaded on demand: making certificates needs a library.
     selfSigned: async () => {
       const { makeSelfSigned } = await import('./cert/self-signed.ts')
-      return await makeSelfSigned([webdav?.host, nfs?.host], systemClock())
+      return await makeSelfSigned([webdav?.host, nfs?.host, admin?.listen?.host], systemClock())
     },
   })
 }
@@ -194,7 +194,13 @@ async function tellOthers(server: RunningServer, settings: Settings, admin: Admi
     const views = server.views.list().map(({ name }) => name)
     // The socket is in the directory of the run file, so there is either both or none.
     if (admin === undefined) return undefined
-    const run = { ...readyFileContent(server), pid: process.pid, views, ...config, admin: { socket: admin.socket } }
+    const run = {
+      ...readyFileContent(server),
+      pid: process.pid,
+      views,
+      ...config,
+      admin: { socket: admin.socket, ...(admin.url !== undefined && { url: admin.url }) },
+    }
     return await writeRunFile(stateDir, run)
   }
   const warnings: string[] = []

@@ -27,7 +27,7 @@ export interface RunFile extends ReadyFile {
   /** The configuration file that it serves. Absolute. */
   readonly config?: string
   /** The path of the socket of its admin listener, which only the server's user and root can use. */
-  readonly admin: { readonly socket: string }
+  readonly admin: { readonly socket: string; readonly url?: string }
 }
 
 /**

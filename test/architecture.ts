@@ -70,7 +70,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/user-command.ts',
     // The socket of the admin listener.
     'server/admin/api/socket-path.ts',
-    'server/admin/open-admin.ts',
+    'server/admin/http/unix-listener.ts',
     // Adds up what uppers contain.
     'server/admin/usage/walk.ts',
     // Reads the certificates and keys of the server, and keeps those of an authority.

@@ -1,5 +1,6 @@
 import type { Arguments } from '../arguments.ts'
 import type { Environment } from '../environment.ts'
+import { ADMIN } from './admin-tables.ts'
 import { BOOT, GROUPS, MACHINES } from './boot-tables.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
@@ -62,6 +63,7 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...(file.boot === undefined ? [] : table(BOOT, 'boot', file.boot, sources)),
     ...file.groups.flatMap((group) => named(GROUPS, group, sources)),
     ...file.machines.flatMap((machine) => named(MACHINES, machine, sources)),
+    ...(file.admin === undefined ? [] : table(ADMIN, 'admin', file.admin, sources)),
     ...table(SERVER, 'server', file.server, sources),
     ...(file.metrics === undefined ? [] : table(METRICS, 'metrics', file.metrics, sources)),
     ...table(LIMITS, 'limits', file.limits, sources),

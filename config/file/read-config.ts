@@ -6,6 +6,7 @@ import type { Environment } from '../environment.ts'
 import { listenerErrors, loginErrors } from '../option-values.ts'
 import type { Limits, LoginSettings, Settings } from '../settings.ts'
 import { type TlsParts, tlsErrors } from '../tls-options.ts'
+import { adminErrors, adminOf } from './admin-tables.ts'
 import { bootOf } from './boot.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
@@ -80,7 +81,12 @@ export function readConfig(text: string, context: ConfigContext): Config {
   const settings = { ...mergeSettings(file, bootable(views, boot), context), boot, metrics: metricsOf(file) }
   if (document.whole) {
     if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
-    const given = [...tlsErrors(mergeTls(file, context)), ...listenerErrors(settings), ...loginErrors(settings)]
+    const given = [
+      ...tlsErrors(mergeTls(file, context)),
+      ...listenerErrors(settings),
+      ...loginErrors(settings),
+      ...adminErrors(settings),
+    ]
     for (const error of given) {
       const key = keyOfOption(error.option) ?? error.option
       problems.add(givenOf(file, key)?.at ?? 0, `\`${key}\`: ${inFileWords(error.reason)}`)
@@ -139,6 +145,7 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     oidc: file.oidc ?? {},
     metrics: file.metrics ?? {},
     boot: file.boot ?? {},
+    admin: file.admin ?? {},
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]
@@ -194,6 +201,7 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     depthInfinity: pick('--depth-infinity', webdav.depth_infinity) ?? line.depthInfinity,
     insecureNoAuth: pick('--insecure-no-auth', webdav.insecure_no_auth) ?? line.insecureNoAuth,
     login: loginOf(file),
+    admin: adminOf(file.admin),
     publicUrls: pick('--public-url', webdav.public_urls) ?? line.publicUrls,
     trustedProxies:
       pick('--trusted-proxy', webdav.trusted_proxies)?.map(({ network }) => network) ?? line.trustedProxies,

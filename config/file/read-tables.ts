@@ -1,4 +1,5 @@
 import { nearestWord } from '../../overlay-core/index.ts'
+import { ADMIN } from './admin-tables.ts'
 import { BOOT, GROUPS, MACHINES } from './boot-tables.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
@@ -33,6 +34,8 @@ export interface FileValues {
   readonly tls: ValuesOf<typeof TLS.keys>
   /** Undefined if the file has no such table. */
   readonly boot: ValuesOf<typeof BOOT.keys> | undefined
+  /** Undefined if the file has no such table. */
+  readonly admin: ValuesOf<typeof ADMIN.keys> | undefined
   readonly machines: readonly Named<typeof MACHINES.keys>[]
   readonly groups: readonly Named<typeof GROUPS.keys>[]
   readonly layers: readonly Named<typeof LAYERS.keys>[]
@@ -60,6 +63,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     limits: reader.single(LIMITS),
     tls: reader.single(TLS),
     boot: root.entries.has(BOOT.name) ? reader.single(BOOT) : undefined,
+    admin: root.entries.has(ADMIN.name) ? reader.single(ADMIN) : undefined,
     machines: reader.named(MACHINES),
     groups: reader.named(GROUPS),
     layers: reader.named(LAYERS),

@@ -1,3 +1,4 @@
+import { ADMIN } from './admin-tables.ts'
 import { BOOT, GROUPS, MACHINES } from './boot-tables.ts'
 import type { Table } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
@@ -25,6 +26,7 @@ export const TABLES: readonly Table[] = [
   BOOT,
   GROUPS,
   MACHINES,
+  ADMIN,
   SERVER,
   METRICS,
   LIMITS,

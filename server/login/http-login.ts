@@ -10,6 +10,8 @@ import type { BearerTokens } from './oidc/bearer-tokens.ts'
 /** Longer credentials are refused: no account has such ones. */
 const MOST_FIELD_CHARS = 4096
 
+/** How long the answer to a wrong password waits. */
+export const WRONG_PASSWORD_MS = 500
 /** Where users see their app passwords and links, and where they log out. */
 export const ACCESS_PATH = '/-/access'
 /** Where users see what they have changed in their own view of a template: `/-/mine/TEMPLATE`. */

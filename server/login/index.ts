@@ -5,7 +5,7 @@ export { ACTIONS, type Action, MAY, may, ROLES, type Role } from './api/roles.ts
 export { Audit, type AuditEvent, type AuditFile, type Proof } from './audit.ts'
 export { type BrowserAnswer, BrowserLogin } from './browser-login.ts'
 export { Callers } from './callers.ts'
-export { ACCESS_PATH, HttpLogin, type LoginRefusal, MINE_PATH } from './http-login.ts'
+export { ACCESS_PATH, HttpLogin, type LoginRefusal, MINE_PATH, WRONG_PASSWORD_MS } from './http-login.ts'
 export { type NameService, UserIds } from './ids/user-ids.ts'
 export { LdapAccounts } from './ldap/ldap-accounts.ts'
 export { Login, type LoginResult, type User } from './login.ts'

@@ -237,7 +237,7 @@ view = "b"
 clients = ["*"]
 `),
     [
-      '1:1: unknown key `listen`; it belongs in [webdav] or [nfs] or [boot]',
+      '1:1: unknown key `listen`; it belongs in [webdav] or [nfs] or [boot] or [admin] or [metrics]',
       '2:2: unknown table `viewss`; did you mean `views`?',
       '5:9: `layers.Release.path` is missing; add path = "/srv/courses/2026"',
       '5:9: "Release" differs from "release" only in case; rename one',

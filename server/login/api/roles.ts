@@ -14,6 +14,7 @@ export const ACTIONS = [
   'change other view',
   'make token of own',
   'manage tokens of others',
+  'administer',
 ] as const
 export type Action = (typeof ACTIONS)[number]
 

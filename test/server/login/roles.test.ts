@@ -14,6 +14,7 @@ const TABLE: Readonly<Record<Action, string>> = {
   'change other view': '--yy',
   'make token of own': 'yyyy',
   'manage tokens of others': '---y',
+  administer: '---y',
 }
 const COLUMNS: readonly Role[] = ['reader', 'user', 'owner', 'admin']
 
