@@ -107,6 +107,7 @@ t.test('a file with another name stays open, also if nobody has looked that up',
     await overlay.write(ROOT, inode, Buffer.from('C'), 0, 'unstable')
     t.equal(await text(overlay, 'unknown'), 'Content')
     await overlay.unlink(ROOT, root, 'unknown')
+    await closed(dir)
     t.equal(held(dir), 0)
   })
 })
