@@ -1,4 +1,5 @@
 import { isErrno, mount, nearestWord, OptionError, type Overlay } from '../../overlay-core/index.ts'
+import type { HeldLayers } from '../registry/snapshots.ts'
 import type { TemplateView } from '../registry/template-view.ts'
 import type { Templates } from '../registry/templates.ts'
 import type { Views } from '../views.ts'
@@ -31,13 +32,24 @@ export async function holdView(served: ServedViews, path: string, option: string
   const end = name.lastIndexOf('@')
   const view = end < 0 ? undefined : template?.byName(name.slice(0, end))
   if (template !== undefined && view !== undefined) {
-    const overlay = await mount(template.snapshots.optionsOf(view, name.slice(end + 1)))
-    return { overlay, release: () => overlay.unmount() }
+    return await mountHeld(await template.snapshots.hold(view, name.slice(end + 1)))
   }
   const known = template === undefined ? [] : [...template.list()].map((each) => each.path)
   const near = nearestWord(path, known)
   const mend = near === undefined ? 'see overlayd view list' : `did you mean ${near}?`
   throw new OptionError(option, `there is no view ${path}; ${mend}`)
+}
+
+/** Mounts layers, which are held until its `release`. @throws OptionError */
+async function mountHeld(held: HeldLayers): Promise<HeldView> {
+  const end = () => held[Symbol.dispose]()
+  try {
+    const overlay = await mount(held.options)
+    return { overlay, release: () => overlay.unmount().finally(end) }
+  } catch (error) {
+    end()
+    throw error
+  }
 }
 
 function sharedView({ views, templates }: ServedViews, path: string, option: string): HeldView {

@@ -2,6 +2,7 @@ import type { StackLayer } from '../../config/index.ts'
 import { type MountOptions, mount, OptionError, type Overlay } from '../../overlay-core/index.ts'
 import type { ServedViews } from '../diff/held-view.ts'
 import { withoutUpper } from '../mount-view.ts'
+import type { HeldLayers } from '../registry/snapshots.ts'
 import { layersOn } from '../registry/template-lowers.ts'
 import { splitPath, unknownView } from '../registry/view-requests.ts'
 import { NAMES, pathOfVersion } from './version-record.ts'
@@ -31,11 +32,15 @@ export async function holdContent(served: ServedViews, path: string): Promise<He
   const { snapshots } = template
   const given = at < 0 ? undefined : name.slice(at + 1)
   const taken = given === undefined ? await snapshots.take(view, undefined) : undefined
-  const forget = async () => void (taken && (await snapshots.remove(view, taken.name)))
+  let held: HeldLayers | undefined
+  const forget = async () => {
+    held?.[Symbol.dispose]()
+    if (taken) await snapshots.remove(view, taken.name)
+  }
   try {
-    const options = snapshots.optionsOf(view, given ?? (taken?.name as string))
+    held = await snapshots.hold(view, given ?? (taken?.name as string))
     const layers = layersOn(template.settings, view.record.versions)
-    return await holdMounted(options, { overlay: undefined, layers }, forget)
+    return await holdMounted(held.options, { overlay: undefined, layers }, forget)
   } catch (error) {
     await forget()
     throw error

@@ -20,9 +20,10 @@ export async function mergeFork(
   view: TemplateView,
   fork: TemplateView,
 ): Promise<RolledBack & { readonly count: number }> {
+  using held = await snapshots.hold(fork)
   const from = await fork.use()
   try {
-    return await withMounted(fork.lowersOn(fork.frozen), async (base) => {
+    return await withMounted(held.options, async (base) => {
       const paths = await changedPaths(from, base)
       if (paths.length === 0) return { aside: undefined, count: 0 }
       const { aside } = await snapshots.change(view, 'be changed', {

@@ -30,8 +30,8 @@ export interface PathsReset extends RolledBack, PutBack {}
  */
 export async function resetPaths(snapshots: Snapshots, view: TemplateView, reset: PathReset): Promise<PathsReset> {
   const { paths, snapshot, beside, drop, nowMs } = reset
-  const source = snapshot === undefined ? view.lowersOn([]) : snapshots.optionsOf(view, snapshot)
-  return await withMounted(source, async (from) => {
+  using held = snapshot === undefined ? undefined : await snapshots.hold(view, snapshot)
+  return await withMounted(held?.options ?? view.lowersOn([]), async (from) => {
     const overlay = await view.use()
     try {
       if (!(await differsAt({ to: overlay, from, paths }))) return { aside: undefined, count: 0, beside: [] }

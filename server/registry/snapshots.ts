@@ -68,6 +68,11 @@ export interface RolledBack {
   readonly aside: Snapshot | undefined
 }
 
+/** Frozen layers of a view that stay where they are. */
+export interface HeldLayers extends Disposable {
+  readonly options: MountOptions
+}
+
 /** Where a freeze leads. */
 interface FreezeTo {
   readonly name?: string | undefined
@@ -131,10 +136,22 @@ export class Snapshots {
     })
   }
 
-  /** How a snapshot is mounted, read-only. @throws OptionError naming `view` */
-  optionsOf(view: TemplateView, name: string): MountOptions {
-    const { top, versions } = this.find(view, name)
-    return view.lowersOn(this.#parts.layers.paths(top), versions)
+  /**
+   * How a snapshot, or without a name what is frozen of the view now, is mounted read-only. Until the result is disposed of, no squash merges these layers.
+   *
+   * @throws OptionError naming `view`
+   */
+  async hold(view: TemplateView, name?: string): Promise<HeldLayers> {
+    const { layers, squashes } = this.#parts
+    const held = await layers.holds.hold(() => {
+      const { top, versions } = name === undefined ? view.record : this.find(view, name)
+      return { ids: layers.idsOf(top), options: view.lowersOn(layers.paths(top), versions) }
+    })
+    const end = () => {
+      held[Symbol.dispose]()
+      squashes.released(view)
+    }
+    return { options: held.options, [Symbol.dispose]: end }
   }
 
   /**

@@ -20,11 +20,13 @@ export interface SquashParts {
 
 /**
  * Merges the frozen layers of views that nothing else needs, one view at a time, while clients use them. Changes of the layers of a view, such as a snapshot, do not wait
- * for the merge, which is given up if it does not fit any more.
+ * for the merge, which is given up if it does not fit any more. Layers that something reads beside the view (`LayerHolds`) are merged when that has ended.
  */
 export class Squashes {
   readonly #parts: SquashParts
   readonly #waiting = new Set<string>()
+  /** The ids of the views of which something has read layers that could have been merged. */
+  readonly #gaveWay = new Set<string>()
   #last: Promise<unknown> = Promise.resolve()
   #stopped = false
 
@@ -34,10 +36,20 @@ export class Squashes {
 
   /** Merges the layers of a view in the background if it has too many. */
   later(view: TemplateView): void {
-    const { layers, log, threshold } = this.#parts
+    const { layers, threshold } = this.#parts
     const most = threshold()
-    if (most === undefined || this.#waiting.has(view.record.id)) return
-    if (layers.paths(view.record.top).length <= most) return
+    if (most !== undefined && layers.paths(view.record.top).length > most) this.#inBackground(view)
+  }
+
+  /** Something has read layers of a view, and reads them no more: merges what was left alone for that. */
+  released(view: TemplateView): void {
+    if (this.#parts.layers.isHeld(view.record)) return
+    if (this.#gaveWay.delete(view.record.id)) this.#inBackground(view)
+  }
+
+  #inBackground(view: TemplateView): void {
+    const { log } = this.#parts
+    if (this.#stopped || this.#waiting.has(view.record.id)) return
     this.#waiting.add(view.record.id)
     const squashed = this.#inTurn(async () => {
       this.#waiting.delete(view.record.id)
@@ -79,6 +91,7 @@ export class Squashes {
     const { layers } = this.#parts
     const count = () => layers.paths(view.record.top).length
     const before = count()
+    this.#noteHeld(view)
     // From the bottom, so that a merge does not change what is above others.
     for (const group of layers.groups(view.record).reverse()) {
       if (this.#stopped) break
@@ -98,11 +111,13 @@ export class Squashes {
       await squash.make()
       const merge = squash
       await view.inTurn(async () => {
-        const frozen = this.#frozenWith(view, group)
-        if (frozen === undefined) return
-        await view.adopt(merge, layers.directoryOf(group[0] as string), frozen)
-        adopted = true
-        await layers.merged(group)
+        await layers.holds.exchanging(async () => {
+          const frozen = this.#frozenWith(view, group)
+          if (frozen === undefined) return this.#noteHeld(view)
+          await view.adopt(merge, layers.directoryOf(group[0] as string), frozen)
+          adopted = true
+          await layers.merged(group)
+        })
       })
       if (adopted) await layers.deleteMerged(group)
     } finally {
@@ -110,6 +125,10 @@ export class Squashes {
       squash?.end()
       view.release()
     }
+  }
+
+  #noteHeld(view: TemplateView): void {
+    if (this.#parts.layers.isHeld(this.#parts.layers.present(view.record))) this.#gaveWay.add(view.record.id)
   }
 
   /** The paths of the frozen layers of a view with the merge of `group`; undefined if that does not fit any more. */

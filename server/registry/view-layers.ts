@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { settleFreeze } from '../../overlay-core/index.ts'
 import { isThere } from '../make-directory.ts'
+import { LayerHolds } from './layer-holds.ts'
 import type { FreezeRecord, LayerRecord, Snapshot } from './layer-record.ts'
 import { LayerStore } from './layer-store.ts'
 import { writeRecord } from './view-directory.ts'
@@ -26,6 +27,8 @@ export interface LayerParts {
 export class ViewLayers {
   readonly #parts: LayerParts
   readonly #store: LayerStore
+  /** The layers that something reads beside their view. */
+  readonly holds = new LayerHolds()
   /** Closes what uses layers, before they are deleted. */
   beforeDelete: (ids: readonly string[]) => Promise<void> | undefined = () => undefined
   /** Closes snapshots that lie on layers, before these are merged and when others have taken their place. */
@@ -117,18 +120,23 @@ export class ViewLayers {
 
   /**
    * The groups of adjacent layers of a view that can be merged, topmost first in each: only this view has them, and below the first of a group nothing else
-   * names one of them: no snapshot, no fork, no layer besides.
+   * names one of them: no snapshot, no fork, no layer besides. Layers that are held are in none.
    */
   groups(view: ViewRecord): string[][] {
     const groups: string[][] = []
     const [owners, named] = this.#uses()
     for (const id of this.#store.chain(view.top)) {
-      const own = owners.get(id) === view.id
+      const own = owners.get(id) === view.id && !this.holds.has(id)
       const above = groups.at(-1)
       if (own && above !== undefined && !named.has(id) && this.#store.below(above.at(-1)) === id) above.push(id)
       else if (own) groups.push([id])
     }
     return groups.filter((group) => group.length > 1)
+  }
+
+  /** Whether a squash of the view leaves layers alone because something reads them. */
+  isHeld({ top }: ViewRecord): boolean {
+    return this.#store.chain(top).some((id) => this.holds.has(id))
   }
 
   /** The paths of `group` in the options of a mount. */

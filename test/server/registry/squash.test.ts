@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import type { TemplateSettings } from '../../../config/index.ts'
 import { parseOptions } from '../../../overlay-core/index.ts'
+import { holdView } from '../../../server/diff/held-view.ts'
 import { systemRandom } from '../../../server/random.ts'
 import { CreationRate } from '../../../server/registry/creation-rate.ts'
 import { executeSnapshotOrder, type SnapshotOrder } from '../../../server/registry/snapshot-requests.ts'
@@ -144,6 +145,86 @@ t.test('a view with too many layers is squashed in the background', async (t) =>
   await deep.squash()
   t.ok(deep.layers.length <= 2, String(deep.layers.length))
   t.equal(await deep.read('a'), 'state 11')
+})
+
+/** Waits until `is` is true, for a minute at most. */
+async function until(is: () => boolean): Promise<void> {
+  for (let tries = 0; !is() && tries < 1200; tries++) await new Promise((resolve) => setTimeout(resolve, 50))
+}
+
+t.test('a squash leaves the layers of a snapshot that is read where they are, and merges them later', async (t) => {
+  const deep = await Deep.start(t)
+  for (let n = 0; n < 3; n++) await deep.layer(n)
+  await deep.layer(3, true)
+  for (let n = 4; n < 6; n++) await deep.layer(n)
+  const served = { templates: deep.templates } as Parameters<typeof holdView>[0]
+  const [one, other] = [
+    await holdView(served, 'course/alice@s3', 'view'),
+    await holdView(served, 'course/alice@s3', 'view'),
+  ]
+  const { lowerdir } = one.overlay.options
+  t.same(await deep.squash(), { before: 6, after: 5 }, 'only those above it are merged')
+  const seen = async () => {
+    for (const path of lowerdir) t.ok(existsSync(path), path)
+    for (const { overlay } of [one, other]) t.equal(await text(overlay, 'a'), 'state 3')
+    t.equal(await text(one.overlay, 'd/b'), 'b 2')
+    t.equal(await deep.read('a'), 'state 5')
+  }
+  await seen()
+  await one.release()
+  t.same(await deep.squash(), { before: 5, after: 5 }, 'somebody else reads it')
+  await other.release()
+  await until(() => deep.layers.length === 2)
+  t.equal(deep.layers.length, 2, 'the rest is merged in the background')
+  t.equal(await deep.read('a'), 'state 5')
+  await t.rejects(holdView(served, 'course/alice@s9', 'view'), /no snapshot/)
+  const merged = await holdView(served, 'course/alice@s3', 'view')
+  t.equal(await text(merged.overlay, 'a'), 'state 3')
+  await merged.release()
+})
+
+t.test('a squash that runs when somebody begins to read a snapshot gives way', async (t) => {
+  const deep = await Deep.start(t)
+  for (let n = 0; n < 4; n++) await deep.layer(n, n === 3)
+  const served = { templates: deep.templates } as Parameters<typeof holdView>[0]
+  for (let round = 0; round < 4; round++) {
+    const squash = deep.squash() as Promise<{ before: number; after: number }>
+    // At another moment in each round.
+    for (let turn = 0; turn < round * 4; turn++) await new Promise((resolve) => setImmediate(resolve))
+    const held = await holdView(served, 'course/alice@s3', 'view')
+    const { lowerdir } = held.overlay.options
+    const { after } = await squash
+    for (const path of lowerdir) t.ok(existsSync(path), path)
+    t.equal(after, lowerdir.length - 1, 'it has seen the layers before or after the squash')
+    t.equal(await text(held.overlay, 'a'), 'state 3')
+    t.equal(await text(held.overlay, 'd/b'), 'b 2')
+    await held.release()
+    await until(() => deep.layers.length === 1)
+    t.equal(deep.layers.length, 1)
+    await deep.order({ verb: 'remove', view: 'course/alice@s3' })
+    for (let n = 1; n < 4; n++) await deep.layer(n, n === 3)
+  }
+})
+
+t.test('a snapshot that is opened while merged layers are exchanged is read from the merge', async (t) => {
+  const deep = await Deep.start(t)
+  for (let n = 0; n < 4; n++) await deep.layer(n, n === 3)
+  const served = { templates: deep.templates } as Parameters<typeof holdView>[0]
+  const { view } = deep
+  const adopt = view.adopt.bind(view)
+  let holding: ReturnType<typeof holdView> | undefined
+  view.adopt = async (...merge) => {
+    const [, place] = merge
+    holding = holdView(served, 'course/alice@s3', 'view')
+    await adopt(...merge)
+    t.ok(existsSync(place))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  t.same(await deep.squash(), { before: 4, after: 1 })
+  const held = await holding
+  t.equal(held?.overlay.options.lowerdir.length, 2, 'the merge and the material')
+  if (held) t.equal(await text(held.overlay, 'd/b'), 'b 2')
+  await held?.release()
 })
 
 t.test('snapshots, forks and rollbacks do not wait for a squash', async (t) => {
