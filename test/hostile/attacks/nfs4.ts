@@ -38,7 +38,7 @@ const unread: Attack = {
     )
     await arena.underLoad(target, async () => {
       const sockets: Socket[] = []
-      for (let i = 0; i < arena.size(1000, 300); i++) {
+      for (let i = 0; i < arena.size(1000, 150); i++) {
         const socket = await httpConnect(target.nfsPort!, exportedClient(i))
         socket.pause()
         socket.write(calls)
