@@ -6,6 +6,7 @@ import { ClientGone } from './http/client-gone.ts'
 import { DavError } from './http/dav-error.ts'
 import { type DavPath, parsePath } from './http/path.ts'
 import { statusOf } from './http/status.ts'
+import { traceIdOf } from './http/trace-id.ts'
 import { type ResourceType, WebDAVServer } from './http/vocabulary.ts'
 import { DAV_METHODS, type DavMethod } from './methods/method-table.ts'
 import { isWaiting } from './request/body.ts'
@@ -183,14 +184,17 @@ export class DavEngine extends WebDAVServer {
   #lost({ req, res, services }: DavContext): void {
     if (req.complete) services.counters.abortedDownloads++
     else services.counters.abortedUploads++
-    services.log.debug({ method: req.method, url: loggedUrl(req) }, 'webdav: the client went away')
+    services.log.debug(
+      { method: req.method, url: loggedUrl(req), trace: traceOf(req, services) },
+      'webdav: the client went away',
+    )
     res.destroy()
   }
 
   #refuse(ctx: DavContext, error: unknown): void {
     const { req, res, services } = ctx
     const status = statusOf(error)
-    const details = { method: req.method, url: loggedUrl(req), status, err: error }
+    const details = { method: req.method, url: loggedUrl(req), trace: traceOf(req, services), status, err: error }
     if (status >= 500 && !(error instanceof DavError) && status !== 507) {
       services.counters.faults++
       services.log.error(details, 'webdav: request failed')
@@ -235,6 +239,11 @@ function labelOf({ name }: DavView, template: DavTemplate | undefined): string {
 /** The URL of a request for the log: whoever reads it must not get in by a link, whose secret is the first segment. */
 function loggedUrl({ url = '' }: IncomingMessage): string {
   return url.replace(/^\/+(?:~|%7e)[^/?]*/i, '/~…')
+}
+
+/** The trace of a request for the log, made up if its sender names none. */
+function traceOf({ headers }: IncomingMessage, services: DavServices): string {
+  return traceIdOf(headers.traceparent) ?? services.randomUUID().replaceAll('-', '')
 }
 
 /** Lets a caller that may only add files ask for the page on which it does that, and add some. @throws DavError 403 */

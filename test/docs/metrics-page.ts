@@ -25,6 +25,10 @@ LISTENER
 No metric has a user, a view of a user, a client or a path as a label. So there are never more series than doors, operations and templates allow, and who reads metrics learns nothing about single users; \`overlayd who\` and \`usage\` tell that
 to administrators.
 
+## Traces
+
+Lines of the log about a WebDAV request have \`trace\`: the trace id of its header field \`traceparent\` ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), or a random one.
+
 ## All metrics
 
 | name | type | labels | meaning |

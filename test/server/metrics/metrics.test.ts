@@ -119,6 +119,25 @@ t.test('Prometheus has a listener of its own, which serves nothing else', AS_ROO
   await t.rejects(ask('/healthz'))
 })
 
+t.test('the log names the trace of a WebDAV request', AS_ROOT, async (t) => {
+  const { server, dav } = await course(t)
+  const trace = '4bf92f3577b34da6a3ce929d0e0e4736'
+  const wrong = async (headers: Record<string, string>) =>
+    t.equal((await dav('PROPFIND', '/course/~daemon/', { body: '<', headers })).status, 400)
+  await wrong({ traceparent: `00-${trace}-00f067aa0ba902b7-01` })
+  await wrong({ traceparent: 'nonsense' })
+  await server.stop()
+  const lines = server
+    .stderr()
+    .split('\n')
+    .filter((line) => line.includes('malformed request'))
+  t.same(lines.length, 2)
+  const [first, second] = lines.map((line) => (JSON.parse(line) as { trace: string }).trace)
+  t.equal(first, trace)
+  t.match(second, /^[0-9a-f]{32}$/)
+  t.not(second, trace)
+})
+
 t.test('the dashboard names only metrics that exist', async (t) => {
   const text = readFileSync(join(top, 'deploy/grafana/overlayd.json'), 'utf8')
   const { panels } = JSON.parse(text) as { panels: { title: string; targets: { expr: string }[] }[] }
