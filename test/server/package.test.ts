@@ -51,6 +51,28 @@ async function tryExample(t: Test, dir: string): Promise<void> {
   t.equal((await promisify(execFile)(tsc.file, tsc.args, { cwd: dir, env: tsc.env })).stdout, '', 'and it has types')
 }
 
+const ADMIN_EXAMPLE = `import { AdminClient } from 'overlayd/admin'
+
+const client = await AdminClient.to({ socket: process.argv[2] as string })
+const seen = await client.run('who', {})
+console.log(Array.isArray(seen))
+await client.close()
+`
+
+/** Asks a server by the client for administrators that the package exports, and checks its types. */
+async function tryAdminClient(t: Test, dir: string): Promise<void> {
+  const run = join(dir, 'state/run')
+  const socket = readdirSync(run).find((name) => name.endsWith('.sock')) as string
+  writeFileSync(join(dir, 'admin.mts'), ADMIN_EXAMPLE)
+  writeFileSync(join(dir, 'admin.mjs'), ADMIN_EXAMPLE.replace(' as string', ''))
+  const { file, args, env } = plainly(process.execPath, join(dir, 'admin.mjs'), join(run, socket))
+  t.equal((await promisify(execFile)(file, args, { cwd: dir, env })).stdout, 'true\n')
+  const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'esnext']
+  const types = ['--types', 'node', '--typeRoots', join(top, 'node_modules/@types')]
+  const tsc = plainly(process.execPath, join(top, 'node_modules/typescript/bin/tsc'), ...options, ...types, 'admin.mts')
+  t.equal((await promisify(execFile)(tsc.file, tsc.args, { cwd: dir, env: tsc.env })).stdout, '', 'and it has types')
+}
+
 t.test('the packed package installs elsewhere, runs there, and brings its sample and nothing needless', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-package-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
@@ -82,5 +104,6 @@ t.test('the packed package installs elsewhere, runs there, and brings its sample
   const server = await start(t, ['--sample', ...freePorts(join(dir, 'state'))], { launcher, cwd: dir })
   const answer = await request(new URL('bin/hello', server.webdavUrl))
   t.match(await answer.body.text(), /^#!\/bin\/sh/)
+  await tryAdminClient(t, dir)
   t.equal(await server.stop(), 0)
 })
