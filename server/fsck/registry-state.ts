@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { RecordJournal } from '../../overlay-core/index.ts'
+import { readRecord, viewDirectories } from '../registry/view-directory.ts'
 import { decodeLine, type ViewRecord } from '../registry/view-record.ts'
 
 /** The registry of a template, as it is on disk. */
@@ -43,6 +44,11 @@ export async function readRegistry(directory: string): Promise<RegistryState> {
       if (view && line.kind === 'forgotten')
         views.set(view.id, { ...view, snapshots: view.snapshots?.filter(({ name }) => name !== line.name) })
     }
+  }
+  // A view is new for some seconds: it has a record in its directory, and not in the registry.
+  for (const id of await viewDirectories(directory)) {
+    const view = views.has(id) || leaving.has(id) ? undefined : await readRecord(directory, id)
+    if (view !== undefined) views.set(id, view)
   }
   return { views, layers, leaving, unreadable }
 }

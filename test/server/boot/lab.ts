@@ -1,8 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { Client } from 'undici'
-import { NfsClient } from '../../helpers/nfs-client.ts'
+import { NfsClient, STATUS } from '../../helpers/nfs-client.ts'
 import { RpcClient } from '../../helpers/rpc-client.ts'
 import { type Running, start } from '../launch.ts'
 
@@ -164,13 +165,22 @@ function machine(t: Test, server: Running, localAddress: string): LabMachine {
     },
     async read(path) {
       const own = await nfs()
-      let at = await own.mount('/debian/self')
-      for (const name of path.split('/')) {
-        const found = await own.lookup(at, name)
-        if (found.handle === undefined) return `status ${found.status}`
-        at = found.handle
+      const walk = async () => {
+        let at = await own.mount('/debian/self')
+        for (const name of path.split('/')) {
+          const found = await own.lookup(at, name)
+          if (found.handle === undefined) return found.status
+          at = found.handle
+        }
+        return at
       }
-      return (await own.read(at, 0, 65_536)).data.toString()
+      let found = await walk()
+      // A directory of another version of the image has another handle; clients look up again, too.
+      for (let tries = 0; found === STATUS.STALE && tries < 50; tries++) {
+        await sleep(100)
+        found = await walk()
+      }
+      return typeof found === 'number' ? `status ${found}` : (await own.read(found, 0, 65_536)).data.toString()
     },
   }
 }
