@@ -63,7 +63,15 @@ export class ViewPreparer {
           'some seeds were not written: the machine has something else in their place',
         )
     })
+    await this.#letGo(machine, template, view)
     return view
+  }
+
+  /** Lets go of what a machine that is reset at each boot had before. */
+  async #letGo({ policy }: ResolvedMachine, { snapshots }: Template, view: TemplateView): Promise<void> {
+    if (policy !== 'reset-at-boot') return
+    const before = (view.record.snapshots ?? []).filter(({ name }) => name.startsWith('before-reset-'))
+    for (const { name } of before) await snapshots.remove(view, name, { forGood: true })
   }
 
   async #obey({ policy, name }: ResolvedMachine, template: Template, view: TemplateView): Promise<TemplateView> {
@@ -79,7 +87,8 @@ export class ViewPreparer {
       return await template.create(name)
     }
     if (policy === 'snapshot-at-boot') await this.#snapshot(template, view)
-    else await template.snapshots.reset(view, true)
+    // What was there is let go of after the boot (`#letGo`): a new directory must not get the inode number of an old one, whose handles are known.
+    else await template.snapshots.reset(view, false)
     return view
   }
 
